@@ -1,0 +1,227 @@
+"""Creating topics and asking the broker what it holds.
+
+Guarantees:
+- Creating is idempotent and never changes a topic that exists: not its lanes, not its settings.
+- A lane's end is the offset that the next record gets, on every broker: where the listed end is known to
+  be too early (the embedded broker), it is taken from a read.
+- Every answer or a LogError of one line; nothing waits longer than `ANSWER_SECONDS_MAX`.
+
+Each call connects, asks and disconnects (about 15 ms): for start-up, the command line and tests. A worker
+learns ends from what it fetches.
+"""
+
+import contextlib
+import logging
+import time
+from collections.abc import Collection, Iterable, Iterator
+from typing import NamedTuple
+
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+from kafka import KafkaAdminClient
+from kafka import TopicPartition as AdminTopicPartition
+from kafka.admin import ConfigResource, OffsetSpec
+from kafka.errors import KafkaError, KafkaTimeoutError
+
+from eventlog.embedded import CLUSTER_ID as EMBEDDED_CLUSTER_ID
+from eventlog.errors import LogError, LogUnavailable
+from eventlog.topics import FIRST_GENERATION, PARTITIONS, Topic, topic_plan
+from models.record import Lane
+
+# A broker that is up answers in milliseconds; one that restarts is back in seconds.
+ANSWER_SECONDS_MAX = 20.0
+# Nobody should watch a cursor for longer when the address is wrong or Kafka is down.
+CONNECT_SECONDS_MAX = 5.0
+
+TOPIC_ALREADY_EXISTS = 36
+
+# All that matters of its many lines on a lost connection arrives as the error that it raises.
+if logging.getLogger("kafka").level == logging.NOTSET:
+    logging.getLogger("kafka").setLevel(logging.CRITICAL)
+
+
+class Ends(NamedTuple):
+    """The offsets a lane holds: from `earliest` up to, not including, `end`."""
+
+    earliest: int
+    end: int
+
+
+def create_topics(
+    bootstrap: str,
+    partitions: int = PARTITIONS,
+    generation: str = FIRST_GENERATION,
+    plan: Iterable[Topic] | None = None,
+) -> list[str]:
+    """Create the topics of the plan that do not exist yet, and return their names, in the plan's order.
+
+    `plan` replaces the whole plan of topics.py. Returns when every lane has a leader. Copies are as many
+    as the broker's `default.replication.factor` says.
+    """
+    topics = tuple(plan) if plan is not None else topic_plan(partitions, generation)
+    with _admin(bootstrap) as admin:
+        existing = set(admin.list_topics())
+        wanted = {
+            topic.name: {
+                "num_partitions": topic.partitions,
+                "replication_factor": -1,
+                "configs": dict(topic.settings),
+            }
+            for topic in topics
+            if topic.name not in existing
+        }
+        if not wanted:
+            return []
+        created = []
+        for answer in admin.create_topics(wanted, raise_errors=False)["topics"]:
+            if answer["error_code"] == 0:
+                created.append(answer["name"])
+            elif answer["error_code"] != TOPIC_ALREADY_EXISTS:  # another process created it in between
+                raise LogError(f"{bootstrap}: topic {answer['name']} not created: {answer['error_message']}")
+        admin.wait_for_topics(list(wanted), timeout_ms=int(ANSWER_SECONDS_MAX * 1000))
+        return sorted(created, key=list(wanted).index)
+
+
+def delete_topics(bootstrap: str, topics: Collection[str]) -> None:
+    """Delete these topics and all they hold, for good; one that does not exist is fine.
+
+    Returns when the broker lists them no more.
+    """
+    with _admin(bootstrap) as admin:
+        present = sorted(set(admin.list_topics()) & set(topics))
+        if not present:
+            return
+        admin.delete_topics(present)
+        deadline = time.monotonic() + ANSWER_SECONDS_MAX
+        while left := set(admin.list_topics()) & set(present):
+            if time.monotonic() > deadline:
+                raise LogUnavailable(
+                    f"{bootstrap}: still lists {', '.join(sorted(left))} after deleting them"
+                )
+            time.sleep(0.02)
+
+
+def describe_topics(bootstrap: str) -> dict[str, int]:
+    """The number of lanes of every topic that is not Kafka's own."""
+    with _admin(bootstrap) as admin:
+        return {
+            topic["name"]: len(topic["partitions"])
+            for topic in admin.describe_topics()
+            if not topic["is_internal"] and topic["error_code"] == 0
+        }
+
+
+def topic_settings(bootstrap: str, topics: Collection[str]) -> dict[str, dict[str, str | None]]:
+    """The settings in force of each topic, as the broker reports them.
+
+    The embedded broker reports only those given at creation, whether it heeds them or not.
+    """
+    if not topics:
+        return {}
+    with _admin(bootstrap) as admin:
+        _lanes(bootstrap, admin, topics)
+        answer = admin.describe_configs(
+            [ConfigResource("TOPIC", name) for name in topics], config_filter="all"
+        )
+        return {
+            name: {setting: entry["value"] for setting, entry in settings.items()}
+            for name, settings in answer["topic"].items()
+        }
+
+
+def lane_ends(bootstrap: str, topics: Collection[str]) -> dict[tuple[str, int], Ends]:
+    """What each lane of these topics holds, by (topic, partition); a `Lane` finds it too.
+
+    LogError if one of the topics does not exist.
+    """
+    if not topics:
+        return {}
+    with _admin(bootstrap) as admin:
+        lanes = _lanes(bootstrap, admin, topics)
+        earliest = admin.list_partition_offsets({lane: OffsetSpec.EARLIEST for lane in lanes})
+        latest = admin.list_partition_offsets({lane: OffsetSpec.LATEST for lane in lanes})
+        embedded = admin.describe_cluster()["cluster_id"] == EMBEDDED_CLUSTER_ID
+    ends: dict[tuple[str, int], Ends] = {
+        Lane(lane.topic, lane.partition): Ends(earliest[lane].offset, latest[lane].offset)
+        for lane in sorted(lanes)
+    }
+    return _with_read_ends(bootstrap, ends) if embedded else ends
+
+
+def _with_read_ends(bootstrap: str, listed: dict[tuple[str, int], Ends]) -> dict[tuple[str, int], Ends]:
+    """The ends as a read tells them: the embedded broker lists a lane's last batch as one record."""
+    waiting = {lane for lane, ends in listed.items() if ends.end > ends.earliest}
+    found = dict(listed)
+    consumer = Consumer(
+        {
+            "bootstrap.servers": bootstrap,
+            "group.id": "scv-ends",
+            "enable.auto.commit": False,
+            "fetch.wait.max.ms": 1,
+            "log_level": 0,
+        }
+    )
+    try:
+        consumer.assign([TopicPartition(*lane, listed[lane].end - 1) for lane in waiting])
+        deadline = time.monotonic() + ANSWER_SECONDS_MAX
+        while waiting:
+            for message in consumer.consume(len(waiting), timeout=0.05):
+                topic, partition, offset = message.topic(), message.partition(), message.offset()
+                if message.error() or topic is None or partition is None or offset is None:
+                    continue
+                lane = Lane(topic, partition)
+                # The high watermark that came with the fetch of this very record.
+                _, high = consumer.get_watermark_offsets(TopicPartition(*lane), cached=True)
+                found[lane] = Ends(listed[lane].earliest, max(high, offset + 1))
+                waiting.discard(lane)
+            if waiting and time.monotonic() > deadline:
+                lanes = ", ".join(f"{topic}[{partition}]" for topic, partition in sorted(waiting)[:3])
+                raise LogUnavailable(
+                    f"{bootstrap}: {len(waiting)} lanes, {lanes} among them, do not tell their end"
+                )
+    except KafkaException as failed:
+        raise LogUnavailable(f"{bootstrap}: reading ends of lanes: {failed.args[0]}") from failed
+    finally:
+        consumer.close()
+    return found
+
+
+def _lanes(bootstrap: str, admin: KafkaAdminClient, topics: Collection[str]) -> list[AdminTopicPartition]:
+    """The lanes of these topics; LogError if one of them does not exist."""
+    described = admin.describe_topics(sorted(set(topics)))
+    missing = sorted(topic["name"] for topic in described if topic["error_code"] != 0)
+    if missing:
+        raise LogError(f"{bootstrap}: no topic {', '.join(missing)}; run `scv topics create`")
+    return [
+        AdminTopicPartition(topic["name"], partition["partition_index"])
+        for topic in described
+        for partition in topic["partitions"]
+    ]
+
+
+@contextlib.contextmanager
+def _admin(bootstrap: str) -> Iterator[KafkaAdminClient]:
+    """A connected client; what it raises leaves as a LogError."""
+    connections = []
+
+    def connect(**settings: object) -> object:
+        connections.append(KafkaAdminClient.DEFAULT_CONFIG["kafka_client"](**settings))
+        return connections[-1]
+
+    try:
+        yield KafkaAdminClient(
+            bootstrap_servers=bootstrap,
+            client_id="scv-admin",
+            kafka_client=connect,
+            bootstrap_timeout_ms=int(CONNECT_SECONDS_MAX * 1000),
+            request_timeout_ms=int(ANSWER_SECONDS_MAX * 1000),
+        )
+    except KafkaTimeoutError as failed:
+        raise LogUnavailable(
+            f"{bootstrap}: no answer from Kafka ({failed}); is it running there?"
+        ) from failed
+    except KafkaError as failed:
+        raise (LogUnavailable if failed.retriable else LogError)(f"{bootstrap}: {failed}") from failed
+    finally:
+        # Of a client that could not connect, too: it does not close what it opened itself.
+        for connection in connections:
+            connection.close()

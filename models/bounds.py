@@ -1,0 +1,44 @@
+"""How long each list of the profile may be, and how much a part remembers: every bound in one place, with its reason.
+
+Invariants:
+- The profile's models, the projections and the published JSON Schemas take their limits from here, nowhere else.
+- A part keeps `KEPT_PER_SHOWN` times the bound shown, unless docs/profile.md names another figure.
+"""
+
+from __future__ import annotations
+
+# Two years of a busy customer, and what one screen scrolls through; it is most of the profile's bytes.
+TIMELINE_MAX = 100
+# People are known by far fewer; more than this is a shared desk or a test account, and every one is an index entry.
+IDENTIFIERS_MAX = 50
+# Each member is a part that an assembly reads: the cost of building one profile grows with it.
+SUBJECTS_MAX = 50
+# The steps that a company's journey map names; one entry for each.
+TOUCHPOINTS_MAX = 50
+# Somebody who calls about bills may ask for any open one, so this list is longer than the others.
+OPEN_INVOICES_MAX = 50
+# Purposes times channels: 5 of one and 10 of the other. Dropping a "no" would be a breach, so there is room.
+PERMISSIONS_MAX = 50
+# Facts without a field of their own; what everybody has deserves a field instead.
+TRAITS_MAX = 50
+# What an agent reads before picking up the phone.
+COMMENTS_MAX = 5
+# One per use (home, billing, delivery…).
+ADDRESSES_MAX = 5
+# Baskets left behind before the last few no longer tell what the customer wants.
+BASKETS_MAX = 5
+# Household and company, not a social network.
+RELATED_MAX = 5
+# Every other list: what fits on one screen of an agent's desktop without paging.
+LIST_MAX = 20
+# More than the profile has lists; a test counts them.
+LISTS_MAX = 50
+# A text of the summary fits a column of any CRM and call-centre screen (VARCHAR 255).
+SUMMARY_TEXT_MAX = 255
+
+# A new entity may push out one that still matters after the merge; twice the bound shown absorbs that.
+KEPT_PER_SHOWN = 2
+# Retries of a producer arrive close together; 64 identities cost a part about 2 kB (L1).
+REPEATS_REMEMBERED = 64
+# Failures after the last payment that `failures_in_a_row` can count; collections take over long before.
+FAILURES_REMEMBERED = 20

@@ -1,0 +1,108 @@
+"""JSON Schemas of what scv reads and writes, made from the models.
+
+Invariants:
+- Pure and stable: the same models give the same text, byte for byte.
+- Schemas are open: a reader must ignore fields it does not know, and so may a validator.
+- An event's `$id` is what its producer names in `dataschema`: it ends in the type and the version.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field
+from pydantic.json_schema import GenerateJsonSchema
+
+from models.catalogue import event_model
+from models.dead_letter import Reason
+from models.event import EVENT_TYPES, Shape
+from models.fields import Instant
+from models.profile import Profile
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+# A name, not an address: nothing is served there, and nothing is ever fetched.
+ROOT = "https://scv.example/schemas"
+
+Base64 = Annotated[str, Field(json_schema_extra={"contentEncoding": "base64"})]
+
+
+class DeadLetterHeader(Shape):
+    """One header of the record; a name may repeat."""
+
+    name: str
+    value_base64: Base64 | None
+
+
+class DeadLetterData(Shape):
+    """Why a record was not folded, where it lies, and the record as it was received."""
+
+    reason: Annotated[Reason, Field(description="Why, in one word; docs/events.md explains each.")]
+    pointer: Annotated[str, Field(description="The field as a JSON pointer; empty for the whole document.")]
+    detail: Annotated[str, Field(description="A sentence for people; its wording may change.")]
+    topic: str
+    partition: Annotated[int, Field(ge=0)]
+    offset: Annotated[int, Field(ge=0)]
+    timestamp_ms: Annotated[int, Field(description="The record's log time, in milliseconds since 1970 (UTC).")]
+    key_base64: Base64 | None
+    value_base64: Base64 | None
+    headers: list[DeadLetterHeader]
+
+
+class DeadLetterEvent(Shape):
+    """A record of `scv.dead-letters`. Its id is the record's coordinates, so that a repeat is recognisable."""
+
+    specversion: Literal["1.0"]
+    id: str
+    source: Literal["scv"]
+    type: Literal["scv.dead_letter"]
+    time: Instant
+    subject: Annotated[str, Field(description="The record's lane, as `sales.events-5`.")]
+    datacontenttype: Literal["application/json"]
+    data: DeadLetterData
+
+
+def event_schema_id(wire_type: str) -> str:
+    """The `$id` of an event type's current version, also the `dataschema` that names it."""
+    return f"{ROOT}/events/{wire_type}/{EVENT_TYPES[wire_type].version}"
+
+
+def event_schema(wire_type: str) -> dict[str, Any]:
+    """The schema of a whole event in structured mode: envelope and data. KeyError for an unknown type."""
+    return _schema(event_model(wire_type), event_schema_id(wire_type), wire_type)
+
+
+def profile_schema() -> dict[str, Any]:
+    """The schema of a profile, the contract that other systems read."""
+    return _schema(Profile, f"{ROOT}/profile/1", "profile")
+
+
+def dead_letter_schema() -> dict[str, Any]:
+    """The schema of a record of `scv.dead-letters`."""
+    return _schema(DeadLetterEvent, f"{ROOT}/dead_letter/1", "scv.dead_letter")
+
+
+class _Generator(GenerateJsonSchema):
+    """Pydantic's, which sorts all keys but the names of properties; those keep the order of the models."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        # "Team Id" says no more than `team_id`.
+        return False
+
+
+def _schema(model: type[BaseModel], schema_id: str, title: str) -> dict[str, Any]:
+    body = model.model_json_schema(schema_generator=_Generator)
+    return {"$schema": DIALECT, "$id": schema_id, **body, "title": title}
+
+
+def files() -> Mapping[str, str]:
+    """Every schema's text by its path under `schemas/`, in order of the paths."""
+    schemas = {"profile.json": profile_schema(), "dead_letter.json": dead_letter_schema()}
+    for wire_type, kind in EVENT_TYPES.items():
+        schemas[f"events/{wire_type}.{kind.version}.json"] = event_schema(wire_type)
+    return {path: _text(schemas[path]) for path in sorted(schemas)}
+
+
+def _text(schema: dict[str, Any]) -> str:
+    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"

@@ -1,0 +1,88 @@
+"""The settings: few, typed, explained, read once.
+
+Invariants:
+- Each comes from a variable `SCV_…`, or from the TOML file that `SCV_CONFIG` names; the variable wins.
+- What shapes parts is hashed into `shape`, what shapes only derived values into `config` (L5).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from typing import Annotated, Any
+
+import msgspec
+from pydantic import Field
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+CONFIG_VARIABLE = "SCV_CONFIG"
+# Changed by hand when a change of the code changes what parts hold or what the profile says of them.
+PARTS_VERSION = 1
+DERIVE_VERSION = 1
+
+
+class Settings(BaseSettings):
+    """What a worker or a command needs to know; docs/settings.md explains each for an operator."""
+
+    model_config = SettingsConfigDict(env_prefix="SCV_", extra="forbid", frozen=True)
+
+    kafka: str = Field("127.0.0.1:9092", description="Bootstrap servers of Kafka, as host:port, comma-separated.")
+    redis: str = Field("redis://127.0.0.1:6379/0", description="URL of the Redis or Valkey server (7.0 or newer).")
+    generation: Annotated[str, Field(pattern=r"^g[1-9][0-9]{0,8}$")] = Field(
+        "g1", description="The generation of Redis keys that this worker builds."
+    )
+    region: Annotated[str, Field(pattern=r"^[A-Z]{2}$")] = Field(
+        "DE", description="Numbering plan (ISO 3166) of phone numbers that are written without a +."
+    )
+    trust: Annotated[tuple[str, ...], Field(max_length=50)] = Field(
+        (), description="CloudEvents sources from the most trusted on; a source not named here is trusted least."
+    )
+    shared_above: Annotated[int, Field(ge=1, le=100)] = Field(
+        5, description="An identifier stated by more people than this is shared; an index entry holds one more."
+    )
+    partitions: Annotated[int, Field(ge=1, le=10_000)] = Field(
+        8, description="Partitions of each domain topic that `scv topics create` creates."
+    )
+    replication: Annotated[int, Field(ge=1, le=7)] = Field(
+        1, description="Replication factor of the topics that `scv topics create` creates."
+    )
+    cache_mib: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
+        256, description="How much memory a worker uses for parts it has seen, in MiB."
+    )
+    session_timeout_seconds: Annotated[float, Field(ge=1, le=300)] = Field(
+        10.0, description="After this long without a heartbeat the group gives a worker's lanes to others."
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments first, then variables, then the TOML file."""
+        sources: tuple[PydanticBaseSettingsSource, ...] = (init_settings, env_settings)
+        if path := os.environ.get(CONFIG_VARIABLE):
+            sources += (TomlConfigSettingsSource(settings_cls, toml_file=path),)
+        return sources
+
+    @property
+    def shape(self) -> str:
+        """Hash of everything that shapes parts; another shape is another generation."""
+        return _hash({"parts": PARTS_VERSION, "region": self.region, "trust": self.trust})
+
+    @property
+    def config(self) -> str:
+        """Hash of everything that shapes only derived values, as `meta.config` shows it."""
+        return "c-" + _hash({"derive": DERIVE_VERSION})[:4]
+
+
+def _hash(value: Any) -> str:
+    return hashlib.sha256(msgspec.json.encode(value, order="sorted")).hexdigest()[:16]

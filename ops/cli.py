@@ -1,0 +1,239 @@
+"""The `scv` command: what it offers, and how each command is called.
+
+Invariants:
+- Importing this module imports typer and nothing heavier; a command imports its own room when it runs.
+- Every command returns an exit code; whatever goes wrong ends as one line on stderr (`ops.failures`).
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.exceptions import Abort
+
+from ops.failures import Exit, Failure, failure_of, one_line, traced
+
+app = typer.Typer(
+    name="scv", no_args_is_help=True, rich_markup_mode="rich", pretty_exceptions_enable=False,
+    help="One customer, one view, from events.\n\n"
+    "Settings come from SCV_… variables or the TOML file named by SCV_CONFIG; options win.\n\n"
+    "\b\nStart here:  scv demo\nThen:        scv inspect crm:4711",
+)  # fmt: skip
+topics_app = typer.Typer(no_args_is_help=True, help="The topics of the event log.", rich_markup_mode="rich")
+app.add_typer(topics_app, name="topics")
+
+Kafka = Annotated[str | None, typer.Option("--kafka", metavar="HOST:PORT", help="Bootstrap servers, instead of SCV_KAFKA.")]
+Redis = Annotated[str | None, typer.Option("--redis", metavar="URL", help="The store, instead of SCV_REDIS.")]
+Generation = Annotated[
+    str | None, typer.Option("--generation", metavar="gN", help="Generation of the view, instead of SCV_GENERATION.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and nothing else there.")]
+
+
+@app.command()
+def demo(
+    customers: Annotated[int, typer.Option(help="How many people the seeded population has.", min=1, max=10_000)] = 300,
+    seed: Annotated[int, typer.Option(help="Another seed makes other people; Ada Byron is always there.")] = 1815,
+    headless: Annotated[bool, typer.Option("--headless", help="End when all is folded, instead of staying up.")] = False,
+    as_json: AsJson = False,
+) -> int:
+    """Show scv at work: servers, a history of two years, its views. Nothing to install or set up.
+
+    Starts an embedded broker and store, writes the CDNOW purchases and a
+    population's history into the log, folds it, and shows Ada Byron's profile.
+    Stays up until Ctrl-C, so that you can try the other commands on it.
+
+    \b
+    Examples:
+      scv demo
+      scv demo --headless --json --customers 50
+    """
+    from ops.demo import run_demo
+
+    return run_demo(customers=customers, seed=seed, headless=headless, as_json=as_json)
+
+
+@app.command()
+def up(
+    workers: Annotated[int, typer.Option(help="Worker processes to start.", min=1, max=64)] = 1,
+    as_json: AsJson = False,
+) -> int:
+    """Start embedded servers and workers in the foreground; Ctrl-C stops them all. Nothing is kept.
+
+    With --json one line is printed as soon as everything is ready; http and
+    api_key are null until scv serves HTTP.
+
+    \b
+    Examples:
+      scv up
+      scv up --json --workers 2
+    """
+    from ops.up import run_up
+
+    return run_up(workers=workers, as_json=as_json)
+
+
+@app.command()
+def worker(
+    kafka: Kafka = None,
+    redis: Redis = None,
+    generation: Generation = None,
+    session_timeout: Annotated[
+        float | None,
+        typer.Option(metavar="SECONDS", help="Instead of SCV_SESSION_TIMEOUT_SECONDS; 6 suits the embedded broker."),
+    ] = None,
+) -> int:
+    """Run a worker: it folds the events of its lanes into profiles. Start as many as there are lanes to share.
+
+    Refuses to start on a store that evicts keys or is older than 7.0, and
+    without topics. SIGTERM and Ctrl-C end it after the step in progress; what
+    was not committed is folded again by whoever takes the lane.
+
+    \b
+    Example:
+      SCV_KAFKA=kafka-1:9092 SCV_REDIS=redis://redis-1:6379/0 scv worker
+    """
+    from ops.working import run_worker
+
+    return run_worker(kafka=kafka, redis=redis, generation=generation, session_timeout_seconds=session_timeout)
+
+
+@topics_app.command("create")
+def topics_create(
+    kafka: Kafka = None,
+    generation: Generation = None,
+    partitions: Annotated[
+        int | None, typer.Option(help="Lanes of each domain topic, instead of SCV_PARTITIONS; never changed later.", min=1)
+    ] = None,
+    as_json: AsJson = False,
+) -> int:
+    """Create the topics that are missing. Topics that exist are left as they are.
+
+    \b
+    Example:
+      scv topics create --kafka kafka-1:9092 --partitions 24
+    """
+    from ops.working import run_topics_create
+
+    return run_topics_create(kafka=kafka, generation=generation, partitions=partitions, as_json=as_json)
+
+
+@app.command("import")
+def import_file(
+    file: Annotated[Path, typer.Argument(help="CSV, columns, JSON Lines or Parquet; .gz is read too.", show_default=False)],
+    import_map: Annotated[str, typer.Option("--map", metavar="MAP.toml", help="How rows become events; or a shipped map: cdnow.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Send nothing; show the first events and the counts.")] = False,
+    rejects: Annotated[Path | None, typer.Option(metavar="FILE", help="Write every rejected row there, as JSON Lines.")] = None,
+    from_row: Annotated[int, typer.Option(help="Go on at this row, after an import that broke off.", min=1)] = 1,
+    kafka: Kafka = None,
+    as_json: AsJson = False,
+) -> int:
+    """Turn a file into events, by a map (docs/import.md).
+
+    Every row is checked as the workers check. Bad rows are reported with their
+    number and the reason, good ones go through; exit code 6 when some were
+    rejected. The same file and map give the same ids.
+
+    \b
+    Examples:
+      scv import data/cdnow/CDNOW_master.txt --map cdnow --dry-run
+      scv import customers.csv --map customers.toml --rejects bad.jsonl
+    """
+    from ops.import_command import run_import_command
+
+    return run_import_command(
+        file, import_map, dry_run=dry_run, rejects=rejects, from_row=from_row, kafka=kafka, as_json=as_json
+    )
+
+
+@app.command()
+def inspect(
+    name: Annotated[str, typer.Argument(help="crm:4711, phone:…, email:…, order:O-8, a customer id.", show_default=False)],
+    sections: Annotated[str | None, typer.Option(metavar="A,B", help="Only these sections, such as billing,service.")] = None,
+    redis: Redis = None,
+    generation: Annotated[str | None, typer.Option(metavar="gN", help="Instead of the active generation.")] = None,
+    as_json: AsJson = False,
+) -> int:
+    """Show a customer's profile, found by any subject, identifier, reference or customer id.
+
+    Several customers that answer to the name are listed, with the reasons of
+    each; when there is none the exit code is 4.
+
+    \b
+    Examples:
+      scv inspect crm:4711
+      scv inspect "phone:+49 30 901820" --sections summary,billing
+      scv inspect order:O-8 --json
+    """
+    from ops.inspecting import run_inspect
+
+    return run_inspect(name, sections=sections, redis=redis, generation=generation, as_json=as_json)
+
+
+@app.command()
+def doctor(
+    kafka: Kafka = None,
+    redis: Redis = None,
+    generation: Generation = None,
+    probe: Annotated[
+        bool, typer.Option("--probe", help="Also write one record to a temporary topic, to see the broker's clock.")
+    ] = False,
+    as_json: AsJson = False,
+) -> int:
+    """Check this installation: packages, codecs, servers, topics, clocks; and say what to do.
+
+    Exit code 0 when nothing failed, 1 when something did, 7 when a server is
+    away. Changes nothing without --probe.
+
+    \b
+    Examples:
+      scv doctor
+      scv doctor --probe --json
+    """
+    from ops.doctor import run_doctor
+
+    return run_doctor(kafka=kafka, redis=redis, generation=generation, probe=probe, as_json=as_json)
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Run one command line and return its exit code; errors go to stderr, one line each."""
+    try:
+        code: Any = typer.main.get_command(app)(args=arguments, prog_name="scv", standalone_mode=False)
+        return int(code or Exit.OK)
+    except (KeyboardInterrupt, Abort):
+        return Exit.INTERRUPTED
+    except typer.TyperException as wrong:
+        return _wrong_usage(wrong)
+    except BrokenPipeError:
+        # Whoever read our output has enough; what is still buffered has nowhere to go.
+        sys.stdout = open("/dev/null", "w")  # noqa: SIM115, PTH123
+        return Exit.OK
+    except Exception as error:  # noqa: BLE001 - the last place that can turn it into one line
+        if traced() and not isinstance(error, Failure):
+            raise
+        failure = failure_of(error)
+        print(f"scv: {one_line(str(failure))}", file=sys.stderr)
+        return failure.code
+
+
+def _wrong_usage(wrong: Any) -> int:
+    """One line for a wrong command line; the help itself when nothing was asked for."""
+    context = getattr(wrong, "ctx", None)
+    place = context.command_path if context is not None else "scv"
+    text = one_line(wrong.format_message())
+    if not text:
+        return Exit.USAGE
+    print(f"{place}: {text.rstrip('.')}; see `{place} --help`", file=sys.stderr)
+    return Exit.USAGE
+
+
+def main() -> None:
+    """The console script."""
+    sys.exit(run())
+
+
+if __name__ == "__main__":
+    main()

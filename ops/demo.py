@@ -1,0 +1,173 @@
+"""`scv demo`: a history of two years written to the log, folded by a worker, and looked at.
+
+Invariants:
+- Nothing of it is special: the clients, the worker and the code are those of production, the servers embedded ones.
+- The counts are asked of the log and the store, not computed from what was meant.
+- The seven broken records are part of the history: dead letters are shown, not hidden.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from eventlog.producing import LogProducer
+from eventlog.topics import DEAD_LETTERS
+from models.catalogue import DOMAIN_TOPICS
+from ops.ada import SUBJECT as ADA
+from ops.answers import say, say_json, show
+from ops.failures import Exit, Failure
+from ops.import_map import load_map
+from ops.importing import run_import
+from ops.installation import Installation
+from ops.life import Happening
+from ops.population import broken_events, events
+from ops.progress import Progress
+from ops.rows import Rows
+from ops.up import Stopped, heed_sigterm, say_exports, stay
+
+CDNOW = Path(__file__).resolve().parent.parent / "data" / "cdnow" / "CDNOW_master.txt"
+# A worker that folds nothing for so long is stuck.
+STALL_SECONDS_MAX = 60.0
+LOOK_EVERY_SECONDS = 0.1
+
+
+class Done(NamedTuple):
+    """What the demo did."""
+
+    events: int
+    customers: int
+    dead_letters: int
+    seconds: float
+
+
+def run_demo(*, customers: int, seed: int, headless: bool, as_json: bool) -> int:
+    """Run the demo. It ends by itself when headless, else by Ctrl-C."""
+    heed_sigterm()
+    try:
+        with Installation() as installation:
+            done = _work(installation, customers, seed, quiet=as_json)
+            if as_json:
+                say_json(done._replace(seconds=round(done.seconds, 3))._asdict())
+            else:
+                _tell(installation, done)
+            if headless:
+                return Exit.OK
+            if not as_json:
+                _suggest(installation)
+            stay(installation)
+    except Stopped:
+        return Exit.OK
+
+
+def _work(installation: Installation, customers: int, seed: int, *, quiet: bool) -> Done:
+    began = time.monotonic()
+    # It joins its group while the history is being written.
+    installation.start_worker()
+    end = datetime.now(UTC).replace(second=0, microsecond=0)
+    with LogProducer(installation.settings.kafka, client_id="scv-demo", linger_ms=20) as producer:
+        if CDNOW.is_file():
+            _produce_cdnow(producer, quiet=quiet)
+        elif not quiet:
+            say(f"{CDNOW} is not part of this installation: the demo goes on with the population alone")
+        _produce_population(producer, [*events(seed, customers, end), *broken_events(end)], quiet=quiet)
+    folded = _wait(installation, quiet=quiet)
+    return Done(
+        events=folded,
+        customers=count_profiles(installation.settings.redis, installation.settings.generation),
+        dead_letters=sum(installation.ends((DEAD_LETTERS,)).values()),
+        seconds=time.monotonic() - began,
+    )
+
+
+def _produce_cdnow(producer: LogProducer, *, quiet: bool) -> None:
+    plan = load_map("cdnow")
+    rows = Rows(CDNOW, plan.layout)
+    with Progress("writing CDNOW, 1997 to 1998", rows.total, "events", quiet=quiet) as progress:
+        run_import(rows, plan, producer, on_progress=progress.update)
+
+
+def _produce_population(producer: LogProducer, history: Sequence[Happening], *, quiet: bool) -> None:
+    with Progress("writing two years of people ", len(history), "events", quiet=quiet) as progress:
+        for number, happening in enumerate(history):
+            producer.produce(happening.topic, happening.key, happening.value)
+            if number % 500 == 0:
+                progress.update(number)
+        producer.flush()
+
+
+def _wait(installation: Installation, *, quiet: bool) -> int:
+    """Return when every record is in a profile or a dead letter; how many records there are."""
+    ends = installation.ends(DOMAIN_TOPICS)
+    total, before, moved_at = sum(ends.values()), 0, time.monotonic()
+    with Progress("folding                     ", total, "events", quiet=quiet) as progress:
+        while (assembled := installation.assembled(ends)) < total:
+            installation.check()
+            progress.update(assembled)
+            if assembled > before:
+                before, moved_at = assembled, time.monotonic()
+            elif time.monotonic() - moved_at > STALL_SECONDS_MAX:
+                raise Failure(
+                    Exit.FAILED, f"the worker stands at {assembled:,} of {total:,} events for {STALL_SECONDS_MAX:.0f} s; "
+                    "start again, and report it if it happens twice"
+                )
+            time.sleep(LOOK_EVERY_SECONDS)
+    return total
+
+
+def count_profiles(url: str, generation: str) -> int:
+    """How many customers have a profile in this generation."""
+    from stores.connection import connect
+    from stores.keys import Keys
+
+    client = connect(url)
+    try:
+        pattern = Keys(generation).profile("cus_*").replace("{", "[{]", 1)
+        return sum(1 for _ in client.scan_iter(match=pattern, count=5_000))
+    finally:
+        client.close()
+
+
+def profile_of(installation: Installation, name: str) -> dict[str, Any] | None:
+    """The profile of the one customer with this name, or None."""
+    from api.lookup import lookup
+    from stores.reading import ProfileReader
+
+    reader = ProfileReader(installation.settings.redis)
+    try:
+        return lookup(reader, name, installation.settings.region).profile
+    finally:
+        reader.close()
+
+
+def _tell(installation: Installation, done: Done) -> None:
+    from ops.portrait import portrait
+
+    say()
+    say(
+        f"{done.events:,} events folded into {done.customers:,} profiles in {done.seconds:.1f} s "
+        f"({done.events / done.seconds:,.0f} events/s, with starting the servers and writing the history)."
+    )
+    say(f"{done.dead_letters} records were broken; they are in the topic {DEAD_LETTERS}, with the reason of each.")
+    say()
+    if profile := profile_of(installation, ADA):
+        show(portrait(profile, datetime.now(UTC)))
+
+
+def _suggest(installation: Installation) -> None:
+    say()
+    say_exports(installation)
+    say("then try:")
+    for command, what in (
+        ("scv inspect 'phone:+49 30 901820'", "a call arrives: who is it?"),
+        ("scv inspect order:O-8 --sections summary,sales", "found by an order number"),
+        ("scv inspect phone:+496990009000", "a number that an office shares: nobody is picked silently"),
+        ("scv inspect crm:cdnow-00003 --json", "a customer of 1997, as JSON"),
+        ("scv import data/cdnow/CDNOW_master.txt --map cdnow --dry-run", "how a file becomes events"),
+        ("scv doctor --probe", "is everything as it should be?"),
+    ):
+        say(f"  {command:<62} {what}")
+    say("Ctrl-C ends the demo; nothing is kept.")

@@ -1,0 +1,134 @@
+"""A whole scv on this machine: embedded broker and store, topics, worker processes.
+
+Invariants:
+- Everything started here ends with this process, also when it is killed with -9 (`eventlog.processes`).
+- Workers are processes of their own, started with the command that anybody would type.
+- Nothing is kept: broker and store hold what they hold in memory.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from types import TracebackType
+
+from eventlog.admin import create_topics, lane_ends
+from eventlog.embedded import EmbeddedBroker
+from eventlog.processes import ServerProcess, make_directory, remove_directory
+from models.record import Lane
+from models.settings import Settings
+from ops.configured import settings_with
+from ops.failures import Exit, Failure
+from stores.embedded import EmbeddedStore
+from stores.progress import read_progress
+
+# The embedded broker forms a group after half of this; less, and a busy laptop loses its lanes.
+SESSION_SECONDS = 6.0
+WORKER_START_SECONDS = 30.0
+# A worker that was asked to end has its own grace for the step in progress.
+WORKER_STOP_SECONDS = 20.0
+
+
+class Installation:
+    """Embedded servers with the topics of scv; `with` stops everything. Workers are started one by one."""
+
+    def __init__(self) -> None:
+        self._workers: list[ServerProcess] = []
+        self._broker = EmbeddedBroker()
+        try:
+            self._store = EmbeddedStore()
+        except BaseException:
+            self._broker.stop()
+            raise
+        try:
+            # The active generation is the only one there is: settings of another installation do not matter here.
+            self.settings: Settings = settings_with(
+                kafka=self._broker.bootstrap, redis=self._store.url, generation="g1", replication=1,
+                session_timeout_seconds=SESSION_SECONDS,
+            )
+            create_topics(self.settings.kafka, self.settings.partitions, self.settings.generation)
+        except BaseException:
+            self.stop()
+            raise
+
+    @property
+    def addresses(self) -> dict[str, str]:
+        """What another terminal sets to reach it."""
+        return {"SCV_KAFKA": self.settings.kafka, "SCV_REDIS": self.settings.redis}
+
+    def start_worker(self) -> None:
+        """Start one more worker; it joins the others by itself."""
+        settings = self.settings
+        command = [
+            sys.executable, "-m", "ops.cli", "worker", "--kafka", settings.kafka, "--redis", settings.redis,
+            "--generation", settings.generation, "--session-timeout", str(settings.session_timeout_seconds),
+        ]  # fmt: skip
+        directory = make_directory("worker")
+        self._workers.append(
+            ServerProcess("scv worker", command, directory, ready=lambda: True, timeout_seconds=WORKER_START_SECONDS)
+        )
+
+    def check(self) -> None:
+        """Failure when a worker or a server has ended."""
+        for worker in self._workers:
+            if not worker.running:
+                said = worker.log_path.read_text(errors="replace").strip().splitlines() or ["it said nothing"]
+                raise Failure(Exit.FAILED, f"a worker ended by itself: {said[-1]}")
+        if not self._broker.running:
+            raise Failure(Exit.AWAY, f"the embedded broker at {self.settings.kafka} has ended; start again")
+        if not self._store.running:
+            raise Failure(Exit.AWAY, f"the embedded store at {self.settings.redis} has ended; start again")
+
+    def ends(self, topics: tuple[str, ...]) -> dict[Lane, int]:
+        """The end offset of every lane of these topics."""
+        return {Lane(*lane): ends.end for lane, ends in lane_ends(self.settings.kafka, topics).items()}
+
+    def assembled(self, ends: Mapping[Lane, int]) -> int:
+        """How many of the records up to these ends are in profiles."""
+        progress = read_progress(self.settings.redis, self.settings.generation, list(ends))
+        return sum(min(progress[lane][2], end) for lane, end in ends.items())
+
+    def wait_for_lanes(self, topics: tuple[str, ...], seconds: float = WORKER_START_SECONDS) -> None:
+        """Return when the workers have taken every lane of these topics: each has written its checkpoint."""
+        lanes, deadline = list(self.ends(topics)), time.monotonic() + seconds
+        while True:
+            self.check()
+            taken = self.lanes_taken(lanes)
+            if taken == len(lanes):
+                return
+            if time.monotonic() > deadline:
+                raise Failure(
+                    Exit.FAILED, f"after {seconds:.0f} s the workers have taken {taken} of {len(lanes)} lanes; "
+                    "is the machine overloaded? Start again"
+                )
+            time.sleep(0.05)
+
+    def lanes_taken(self, lanes: list[Lane]) -> int:
+        """How many of these lanes have a checkpoint."""
+        from stores.redis_store import RedisStore
+
+        store = RedisStore(self.settings.redis, self.settings.generation, self.settings.shared_above)
+        try:
+            return sum(one.next_offset is not None or one.at_ms > 0 for one in store.checkpoints(lanes))
+        finally:
+            store.close()
+
+    def stop(self) -> None:
+        """End workers, store and broker; a second call does nothing."""
+        workers, self._workers = self._workers, []
+        for worker in workers:
+            worker.stop(WORKER_STOP_SECONDS)
+            remove_directory(worker.directory)
+        self._store.stop()
+        self._broker.stop()
+
+    def __enter__(self) -> Installation:
+        """The running installation."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop it."""
+        self.stop()

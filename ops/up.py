@@ -1,0 +1,73 @@
+"""`scv up`: embedded servers and workers in the foreground.
+
+Invariants:
+- Ready means: every lane of the domain topics is taken by a worker.
+- Ctrl-C and SIGTERM stop everything; so does the end of this process, whatever ended it.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from types import FrameType
+from typing import NoReturn
+
+from models.catalogue import DOMAIN_TOPICS
+from ops.answers import say, say_json
+from ops.failures import Exit
+from ops.installation import Installation
+
+# How soon a server that has ended is noticed.
+LOOK_EVERY_SECONDS = 0.5
+
+
+class Stopped(Exception):
+    """Somebody asked this process to end (SIGTERM)."""
+
+
+def run_up(*, workers: int, as_json: bool) -> int:
+    """Run until somebody stops it. The exit code is 0 for SIGTERM, 130 for Ctrl-C, else what failed."""
+    heed_sigterm()
+    try:
+        with Installation() as installation:
+            for _ in range(workers):
+                installation.start_worker()
+            installation.wait_for_lanes(DOMAIN_TOPICS)
+            settings = installation.settings
+            if as_json:
+                say_json({"kafka": settings.kafka, "redis": settings.redis, "http": None, "api_key": None})
+            else:
+                say(f"ready: Kafka at {settings.kafka}, Redis at {settings.redis}, {_counted(workers)}")
+                say_exports(installation)
+                say("Ctrl-C stops everything; nothing is kept.")
+            stay(installation)
+    except Stopped:
+        return Exit.OK
+
+
+def _counted(workers: int) -> str:
+    return "1 worker" if workers == 1 else f"{workers} workers"
+
+
+def say_exports(installation: Installation) -> None:
+    """The line that points another terminal here."""
+    pairs = " ".join(f"{name}={address}" for name, address in installation.addresses.items())
+    say(f"In another terminal:  export {pairs}")
+
+
+def stay(installation: Installation) -> NoReturn:
+    """Watch over the servers and workers; ends by a signal, or by the Failure of one that ended."""
+    while True:
+        installation.check()
+        time.sleep(LOOK_EVERY_SECONDS)
+
+
+def heed_sigterm() -> None:
+    """Let SIGTERM raise Stopped in the main thread, so that `with` blocks end what they began."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        # A second one while stopping would leave the first unfinished; the watchdogs need no second one.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        raise Stopped
+
+    signal.signal(signal.SIGTERM, stop)

@@ -1,0 +1,75 @@
+"""Create the topics; run a worker, after checking what it needs.
+
+Invariants:
+- A worker starts only on a store that may hold a view, and on a log that has its topics: otherwise one line says
+  what to do.
+"""
+
+from __future__ import annotations
+
+from models.settings import Settings
+from ops.answers import say, say_json
+from ops.configured import settings_with
+from ops.failures import Exit, Failure
+
+
+def run_topics_create(*, kafka: str | None, generation: str | None, partitions: int | None, as_json: bool) -> int:
+    """`scv topics create`."""
+    from eventlog.admin import create_topics, describe_topics
+
+    settings = settings_with(kafka=kafka, generation=generation, partitions=partitions)
+    created = create_topics(settings.kafka, settings.partitions, settings.generation)
+    held = describe_topics(settings.kafka)
+    if as_json:
+        say_json({"created": created, "topics": held})
+        return Exit.OK
+    for name in created:
+        say(f"created {name}, {held[name]} {'lane' if held[name] == 1 else 'lanes'}")
+    say(f"{settings.kafka}: {len(created)} topics created, all are there" if created else f"{settings.kafka}: all are there")
+    return Exit.OK
+
+
+def run_worker(
+    *, kafka: str | None, redis: str | None, generation: str | None, session_timeout_seconds: float | None
+) -> int:
+    """`scv worker`."""
+    settings = settings_with(
+        kafka=kafka, redis=redis, generation=generation, session_timeout_seconds=session_timeout_seconds
+    )
+    refuse_unfit_store(settings)
+    refuse_missing_topics(settings)
+    # Last, because it imports Faust: a wrong address is told at once.
+    from streams.worker import run
+
+    return run(settings)
+
+
+def refuse_unfit_store(settings: Settings) -> None:
+    """Failure unless the store answers, is new enough, and never evicts."""
+    import redis
+
+    from stores.connection import check_server, connect
+
+    client = connect(settings.redis)
+    try:
+        check_server(client)
+    except (redis.ConnectionError, redis.TimeoutError) as away:
+        raise Failure(
+            Exit.AWAY, f"{settings.redis}: Redis does not answer ({away}); start it, or set SCV_REDIS"
+        ) from None
+    except redis.RedisError as refused:
+        raise Failure(Exit.REFUSED, f"{settings.redis}: {refused}; check user, password and database") from None
+    finally:
+        client.close()
+
+
+def refuse_missing_topics(settings: Settings) -> None:
+    """Failure unless the log answers and has every topic that a worker needs."""
+    from eventlog.admin import describe_topics
+    from eventlog.topics import topic_plan
+
+    held = describe_topics(settings.kafka)
+    missing = [topic.name for topic in topic_plan(settings.partitions, settings.generation) if topic.name not in held]
+    if missing:
+        shown = ", ".join(missing[:4]) + (f" and {len(missing) - 4} more" if len(missing) > 4 else "")
+        raise Failure(Exit.NOT_FOUND, f"{settings.kafka}: no topic {shown}; run `scv topics create --kafka {settings.kafka}`")

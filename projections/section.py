@@ -1,0 +1,105 @@
+"""A section of the profile: its figures, declared once, each with its reducer.
+
+Invariants:
+- The state of a section is the list of its reducers' states, in the order of declaration.
+- Rendering reads merged states only; it never folds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from projections.entities import Keyed, Shown
+from projections.instants import rfc3339
+from projections.lists import newest_first
+from projections.reducers import Add, Configuration, Reducer, State
+
+
+class Rendered:
+    """A section as the profile shows it, and what it has to say to the summary and to `meta`."""
+
+    __slots__ = ("document", "facts", "truncated")
+
+    def __init__(self, document: Any, truncated: list[str], facts: dict[str, Any]) -> None:
+        self.document, self.truncated, self.facts = document, truncated, facts
+
+
+class Page:
+    """What a section renders onto: cuts lists to their bounds, and remembers which were cut."""
+
+    def __init__(self, section: str) -> None:
+        self.section = section
+        self.truncated: list[str] = []
+
+    def cut(self, name: str, items: list[Any], bound: int, forgotten: int = 0) -> list[Any]:
+        """The first `bound` items; the list is named as truncated when any are missing."""
+        if forgotten or len(items) > bound:
+            self.truncated.append(f"{self.section}.{name}" if name else self.section)
+        return items[:bound]
+
+    def entities(
+        self, name: str, keyed: Keyed, state: State, bound: int, show: Callable[[Shown], dict[str, Any]]
+    ) -> list[dict[str, Any]]:
+        """A list of entities in their order, cut to its bound."""
+        return [show(entity) for entity in self.cut(name, keyed.ordered(state), bound, state[0])]
+
+    def newest(
+        self, name: str, state: State, bound: int, show: Callable[[str, list[Any]], Any]
+    ) -> list[Any]:
+        """A `LatestBy` list, newest first, cut to its bound."""
+        return [show(key, held) for key, held in self.cut(name, newest_first(state), bound, state[0])]
+
+
+class Section:
+    """A section is a class whose attributes are reducers; `render` turns their merged states into JSON."""
+
+    name: ClassVar[str]
+    reducers: ClassVar[dict[str, Reducer]]
+
+    def __init_subclass__(cls) -> None:
+        cls.reducers = {name: value for name, value in vars(cls).items() if isinstance(value, Reducer)}
+
+    @classmethod
+    def zero(cls) -> list[State]:
+        """The states of a part that has seen nothing."""
+        return [reducer.zero() for reducer in cls.reducers.values()]
+
+    @classmethod
+    def adders(cls, configuration: Configuration) -> dict[str, list[tuple[int, Add]]]:
+        """Per wire type: which figures change (by place), and how."""
+        table: dict[str, list[tuple[int, Add]]] = {}
+        for place, reducer in enumerate(cls.reducers.values()):
+            for wire_type, add in reducer.adders(configuration).items():
+                table.setdefault(wire_type, []).append((place, add))
+        return table
+
+    @classmethod
+    def merge(cls, a: list[State], b: list[State]) -> list[State]:
+        """The states of two parts together."""
+        return [reducer.merge(x, y) for reducer, x, y in zip(cls.reducers.values(), a, b, strict=True)]
+
+    @classmethod
+    def attributed(cls, states: list[State], subject: str) -> list[State]:
+        """The states with the subject noted where the profile shows it; done before subjects are merged."""
+        return states
+
+    @classmethod
+    def render(cls, states: dict[str, State], page: Page) -> Rendered:
+        """The section as JSON, from its figures' merged states by name."""
+        raise NotImplementedError
+
+    @classmethod
+    def rendered(cls, states: list[State]) -> Rendered:
+        """`render` of states in the order of declaration."""
+        return cls.render(dict(zip(cls.reducers, states, strict=True)), Page(cls.name))
+
+
+def occurred_at(stamp: list[Any] | None) -> str | None:
+    """When a stamped value occurred."""
+    return None if stamp is None else rfc3339(stamp[0])
+
+
+def by_currency(ledger: State) -> list[tuple[str, list[int]]]:
+    """The rows of a ledger, by currency."""
+    return sorted(ledger.items())

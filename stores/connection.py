@@ -1,0 +1,68 @@
+"""Connect to Redis or Valkey, check that it may hold a view, install the functions.
+
+Invariants:
+- No client retries by itself: the caller knows what a lost answer means, the client does not.
+- Nothing connects at import.
+"""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from typing import Any
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from stores.keys import ACTIVE, Keys
+
+LEAST_VERSION = (7, 0)
+FIRST_PROMOTION = 1
+
+
+class StoreUnfit(Exception):
+    """The server must not hold a view as it is configured; the message says what to change."""
+
+
+def connect(url: str, answer_seconds: float = 5.0) -> redis.Redis:
+    """A client of one connection, with answers as bytes. Nothing is sent yet."""
+    return redis.Redis.from_url(
+        url,
+        decode_responses=False,
+        retry=Retry(NoBackoff(), 0),
+        socket_timeout=answer_seconds,
+        socket_connect_timeout=min(answer_seconds, 5.0),
+        health_check_interval=0,
+    )
+
+
+def install_functions(client: redis.Redis) -> None:
+    """Load the server-side functions of this version of scv, in place of any other."""
+    client.execute_command("FUNCTION", "LOAD", "REPLACE", files("stores").joinpath("functions.lua").read_bytes())
+
+
+def check_server(client: redis.Redis) -> None:
+    """Raise StoreUnfit unless the server is new enough and never evicts."""
+    info: Any = client.info("server")
+    text = str(info.get("valkey_version") or info["redis_version"])
+    version = tuple(int(number) for number in text.split(".")[:2])
+    if version < LEAST_VERSION:
+        raise StoreUnfit(f"Redis is {text}; functions need 7.0 or newer: upgrade the server")
+    policy: Any = client.info("memory").get("maxmemory_policy", "noeviction")
+    if policy != "noeviction":
+        raise StoreUnfit(
+            f"maxmemory-policy is {policy}: evicted keys would be lost facts; run `CONFIG SET maxmemory-policy noeviction`"
+        )
+
+
+def claim_generation(client: redis.Redis, generation: str, shape: str) -> None:
+    """Make the generation known, active if it is the first; StoreUnfit when its parts have another shape."""
+    keys = Keys(generation)
+    client.set(keys.shape, shape, nx=True)
+    stored: Any = client.get(keys.shape)
+    if stored.decode() != shape:
+        raise StoreUnfit(
+            f"generation {generation} was built with other settings or projections (shape {stored.decode()}, now "
+            f"{shape}); set SCV_GENERATION to a new one, or put the settings back"
+        )
+    client.set(ACTIVE, f"{generation} {FIRST_PROMOTION}", nx=True)

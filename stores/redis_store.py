@@ -1,0 +1,222 @@
+"""The store on Redis or Valkey, 7.0 and newer.
+
+Invariants:
+- The client never retries by itself; whatever leaves it unclear what happened is `StoreAway`.
+- One thread uses it. Everything goes over one connection, in order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import msgspec
+import redis
+
+from models.record import Lane
+from stores.connection import connect, install_functions
+from stores.keys import Keys
+from stores.store import (
+    Checkpoint,
+    Commit,
+    Loaded,
+    Membership,
+    ProfileWrite,
+    StoreAway,
+    StoreBroken,
+)
+
+# Keys of one function call: one that writes 256 parts of 2 kB blocks the server 1.3 ms, so others get their turn.
+KEYS_PER_CALL = 256
+# An answer that takes longer than this is as good as none; the lane is then taken up again at its checkpoint.
+ANSWER_SECONDS = 30.0
+
+# What a server says when it cannot serve now but may later: nothing was written.
+_LATER = (
+    "LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "OOM", "MISCONF", "NOREPLICAS", "BUSY",
+    "Function not found", "ERR Function not found",
+)  # fmt: skip
+
+_json = msgspec.json.Decoder(Membership)
+
+
+@contextmanager
+def _asking(what: str) -> Iterator[None]:
+    """Turns the client's errors into the two that a worker knows."""
+    try:
+        yield
+    except (redis.ConnectionError, redis.TimeoutError) as error:
+        raise StoreAway(f"Redis did not answer ({what}): {error}") from None
+    except redis.ResponseError as error:
+        text = str(error)
+        if text.startswith(_LATER) or isinstance(error, redis.exceptions.ReadOnlyError):
+            raise StoreAway(f"Redis cannot serve now ({what}): {text}") from None
+        raise StoreBroken(f"Redis refused {what}: {text}") from None
+
+
+def _chunks(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
+    return (items[at : at + size] for at in range(0, len(items), size))
+
+
+def _number(raw: bytes | None) -> int:
+    return 0 if raw is None else int(raw)
+
+
+class RedisStore:
+    """The worker's store (`stores.store.Store`) for one generation."""
+
+    def __init__(self, url: str, generation: str, shared_above: int) -> None:
+        self.keys = Keys(generation)
+        self.shared_above = shared_above
+        self._client = connect(url, ANSWER_SECONDS)
+
+    def prepare(self) -> None:
+        """Install the server-side functions; harmless when they are there."""
+        with _asking("FUNCTION LOAD"):
+            install_functions(self._client)
+
+    def _pipe(self) -> Any:
+        return self._client.pipeline(transaction=False)
+
+    def load(self, wanted: Mapping[Lane, Sequence[str]]) -> dict[Lane, Loaded]:
+        """Per lane: the parts of these subjects with the checkpoint; one that moved meanwhile gives no parts."""
+        pipe, calls = self._pipe(), []
+        for lane, subjects in wanted.items():
+            for chunk in _chunks(subjects, KEYS_PER_CALL) if subjects else [()]:
+                keys = [self.keys.checkpoint(lane), *[self.keys.part(lane, subject) for subject in chunk]]
+                pipe.execute_command("FCALL", "scv_load", len(keys), *keys)
+                calls.append(lane)
+        with _asking("scv_load"):
+            answers = pipe.execute()
+        loaded: dict[Lane, Loaded] = {}
+        for lane, (next_offset, *parts) in zip(calls, answers, strict=True):
+            at = int(next_offset) if next_offset else None
+            before = loaded.get(lane)
+            if before is None:
+                loaded[lane] = Loaded(at, list(parts))
+            elif before.next_offset != at:
+                # Two calls saw two checkpoints: another worker commits here. -1 is nobody's checkpoint.
+                loaded[lane] = Loaded(-1, [])
+            elif before.next_offset != -1:
+                loaded[lane] = Loaded(at, [*before.parts, *parts])
+        return loaded
+
+    def commit(self, commits: Sequence[Commit]) -> list[bool]:
+        """Each in turn; False where the stored checkpoint was another."""
+        pipe = self._pipe()
+        for one in commits:
+            keys = [self.keys.checkpoint(one.lane), self.keys.dirty(one.lane)]
+            expected = "" if one.expected is None else one.expected
+            args: list[Any] = [expected, one.next_offset, one.end_offset, one.at_ms]
+            for part in one.parts:
+                keys.append(self.keys.part(one.lane, part.subject))
+                args += (part.packed, part.subject, "" if part.revision is None else part.revision)
+            pipe.execute_command("FCALL", "scv_commit", len(keys), *keys, *args)
+        with _asking("scv_commit"):
+            return [answer == 1 for answer in pipe.execute()]
+
+    def checkpoints(self, lanes: Sequence[Lane]) -> list[Checkpoint]:
+        """Where each lane stands."""
+        pipe = self._pipe()
+        for lane in lanes:
+            pipe.hmget(self.keys.checkpoint(lane), "next", "end", "assembled", "at_ms")
+        with _asking("checkpoints"):
+            return [
+                Checkpoint(None if found[0] is None else int(found[0]), *map(_number, found[1:]))
+                for found in pipe.execute()
+            ]
+
+    def idle(self, lanes: Sequence[tuple[Lane, int | None, int | None]], at_ms: int) -> list[bool]:
+        """Per (lane, expected next offset, end offset): still there? Notes the end and the time."""
+        pipe = self._pipe()
+        for lane, expected, end in lanes:
+            args = ("" if expected is None else expected, "" if end is None else end, at_ms)
+            pipe.execute_command("FCALL", "scv_idle", 1, self.keys.checkpoint(lane), *args)
+        with _asking("scv_idle"):
+            return [answer == 1 for answer in pipe.execute()]
+
+    def marks(self, lane: Lane) -> dict[str, int]:
+        """Subjects whose latest revision is not assembled yet."""
+        with _asking("marks"):
+            found: Any = self._client.hgetall(self.keys.dirty(lane))
+        return {subject.decode(): int(revision) for subject, revision in found.items()}
+
+    def close_marks(self, closed: Mapping[Lane, tuple[int, Mapping[str, int]]]) -> dict[Lane, int]:
+        """Per lane (offset assembled up to, marks): close those not made newer; gives how many are left."""
+        pipe = self._pipe()
+        for lane, (offset, marks) in closed.items():
+            pairs = [item for mark in marks.items() for item in mark]
+            keys = (self.keys.dirty(lane), self.keys.checkpoint(lane))
+            pipe.execute_command("FCALL", "scv_close", 2, *keys, offset, *pairs)
+        with _asking("scv_close"):
+            return dict(zip(closed, pipe.execute(), strict=True))
+
+    def note_subjects(self, lanes: Sequence[tuple[str, Lane]], references: Sequence[tuple[str, str]]) -> None:
+        """Add (subject, lane) and (reference, subject); both only ever grow."""
+        pipe = self._pipe()
+        for subject, lane in lanes:
+            pipe.sadd(self.keys.lanes(subject), str(lane))
+        for reference, subject in references:
+            pipe.sadd(self.keys.reference(reference), subject)
+        with _asking("note_subjects"):
+            pipe.execute()
+
+    def members(self, subjects: Sequence[str]) -> list[tuple[Membership | None, frozenset[Lane]]]:
+        """Per subject: its membership, None before the graph placed it, and the lanes that hold parts of it."""
+        pipe = self._pipe()
+        for subject in subjects:
+            pipe.get(self.keys.membership(subject))
+            pipe.smembers(self.keys.lanes(subject))
+        with _asking("members"):
+            found = pipe.execute()
+        return [
+            (
+                None if stored is None else _json.decode(stored),
+                frozenset(Lane.parse(lane.decode()) for lane in lanes),
+            )
+            for stored, lanes in zip(found[::2], found[1::2], strict=True)
+        ]
+
+    def parts(self, wanted: Sequence[tuple[Lane, str]]) -> list[bytes | None]:
+        """The parts as they are now."""
+        pipe = self._pipe()
+        for lane, subject in wanted:
+            pipe.get(self.keys.part(lane, subject))
+        with _asking("parts"):
+            return list(pipe.execute())
+
+    def put_profiles(self, profiles: Sequence[ProfileWrite]) -> list[str]:
+        """Compare-and-set: `newer` (written), `equal`, `older`, or `base` (send all sections)."""
+        pipe = self._pipe()
+        for chunk in _chunks(profiles, KEYS_PER_CALL):
+            keys = [self.keys.profile(one.customer_id) for one in chunk]
+            args: list[Any] = []
+            for one in chunk:
+                args += (one.version, one.founder, one.base or "", len(one.sections))
+                for name, section in one.sections.items():
+                    args += (name, section)
+            pipe.execute_command("FCALL", "scv_put", len(keys), *keys, *args)
+        with _asking("scv_put"):
+            answers = [answer.decode() for call in pipe.execute() for answer in call]
+        for one, answer in zip(profiles, answers, strict=True):
+            if answer.startswith("founder"):
+                raise StoreBroken(
+                    f"{one.customer_id} belongs to {answer[8:]}, not to {one.founder}: two founders share an id; "
+                    "build a new generation and report this"
+                )
+        return answers
+
+    def index(self, entries: Sequence[tuple[str, str]]) -> None:
+        """Add (identifier or subject, customer id) to the entries that the graph has not placed yet."""
+        pipe = self._pipe()
+        for chunk in _chunks(entries, KEYS_PER_CALL):
+            keys = [self.keys.identifier(name) for name, _ in chunk]
+            customers = [customer for _, customer in chunk]
+            pipe.execute_command("FCALL", "scv_index", len(keys), *keys, self.shared_above + 1, *customers)
+        with _asking("scv_index"):
+            pipe.execute()
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._client.close()

@@ -1,0 +1,118 @@
+"""What a worker asks of the store: the shape that Redis and the simulator's store both have.
+
+Invariants:
+- `commit` is all or nothing, and refuses when the stored checkpoint is not the expected one.
+- `load` gives parts together with the checkpoint they belong to.
+- Nothing retries by itself: a broken connection is `StoreAway`, and the worker decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+from models.record import Lane
+
+
+class StoreAway(Exception):
+    """The store did not answer, or its answer was lost: what was asked may or may not have happened."""
+
+
+class StoreBroken(Exception):
+    """The store answered with something that cannot go on: out of memory, read-only, another founder."""
+
+
+class PartWrite(NamedTuple):
+    """A part after a batch. `revision` None leaves no dirty mark (employees have no profile)."""
+
+    subject: str
+    packed: bytes
+    revision: int | None
+
+
+class Commit(NamedTuple):
+    """A prefix of a lane's batch. `expected` is the next offset it was folded upon, None before the first."""
+
+    lane: Lane
+    expected: int | None
+    next_offset: int
+    end_offset: int
+    at_ms: int
+    parts: Sequence[PartWrite]
+
+
+class Loaded(NamedTuple):
+    """Parts and the checkpoint they belong to."""
+
+    next_offset: int | None
+    parts: Sequence[bytes | None]
+
+
+class Membership(NamedTuple):
+    """Where the identity graph has placed a subject."""
+
+    stamp: int
+    founder: str
+    members: tuple[str, ...]
+
+
+class ProfileWrite(NamedTuple):
+    """A profile for compare-and-set. With a `base`, `sections` are those changed since that version."""
+
+    customer_id: str
+    version: str
+    founder: str
+    base: str | None
+    sections: Mapping[str, bytes]
+
+
+class Checkpoint(NamedTuple):
+    """How far a lane is: next offset to fold, end of the topic when last looked, assembled up to, at."""
+
+    next_offset: int | None
+    end_offset: int
+    assembled_offset: int
+    at_ms: int
+
+
+class Store(Protocol):
+    """The store as the worker sees it; every method is one round trip."""
+
+    def prepare(self) -> None:
+        """Install what the other calls need; harmless when it is there."""
+
+    def load(self, wanted: Mapping[Lane, Sequence[str]]) -> dict[Lane, Loaded]:
+        """Per lane: the parts of these subjects with the checkpoint."""
+
+    def commit(self, commits: Sequence[Commit]) -> list[bool]:
+        """Each in turn; False where the stored checkpoint was another."""
+
+    def checkpoints(self, lanes: Sequence[Lane]) -> list[Checkpoint]:
+        """Where each lane stands."""
+
+    def idle(self, lanes: Sequence[tuple[Lane, int | None, int | None]], at_ms: int) -> list[bool]:
+        """Per (lane, expected next offset, end offset): still there? Notes the end and the time."""
+
+    def marks(self, lane: Lane) -> dict[str, int]:
+        """Subjects whose latest revision is not assembled yet."""
+
+    def close_marks(self, closed: Mapping[Lane, tuple[int, Mapping[str, int]]]) -> dict[Lane, int]:
+        """Per lane (offset assembled up to, marks): close those not made newer; gives how many are left."""
+
+    def note_subjects(self, lanes: Sequence[tuple[str, Lane]], references: Sequence[tuple[str, str]]) -> None:
+        """Add (subject, lane) and (reference, subject); both only ever grow."""
+
+    def members(self, subjects: Sequence[str]) -> list[tuple[Membership | None, frozenset[Lane]]]:
+        """Per subject: its membership, None before the graph placed it, and the lanes that hold parts of it."""
+
+    def parts(self, wanted: Sequence[tuple[Lane, str]]) -> list[bytes | None]:
+        """The parts as they are now."""
+
+    def put_profiles(self, profiles: Sequence[ProfileWrite]) -> list[str]:
+        """Compare-and-set: `newer` (written), `equal`, `older`, or `base` (send all sections)."""
+
+    def index(self, entries: Sequence[tuple[str, str]]) -> None:
+        """Add (identifier or subject, customer id) to the entries that the graph has not placed yet."""
+
+    def close(self) -> None:
+        """Let go of the connection."""

@@ -1,0 +1,274 @@
+"""The steps of a worker: take a lane, fold and commit its batches, assemble, look after idle lanes.
+
+Invariants (L2):
+- A lane's parts, marks and checkpoint change in one call, if the stored checkpoint is the one folded upon.
+- Parts are loaded together with the checkpoint they belong to.
+- Dead letters and link facts are acknowledged before the commit; marks close after the side effects.
+- Refused, or an answer lost: the lane's memory is dropped and the lane resumes at its stored checkpoint.
+- Whoever takes a lane drops its memory and assembles the marks it finds first.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
+
+from eventlog.errors import LogUnavailable, ProduceFailed
+from models.catalogue import DEAD_LETTER_TOPIC
+from models.dead_letter import DeadLetter, wire_dead_letter
+from models.link import LinkFact, wire_link_fact
+from models.record import Lane
+from projections.assembling import Labels
+
+from projections.instants import rfc3339
+from projections.parts import Part, unpack
+from stores.store import Commit, Store, StoreAway
+from streams.assembler import Assembler, Outlet
+from streams.cache import PartCache
+from streams.folder import Folded, Folder, Prefix, prefixes, subject_of
+from streams.lanes import Batch
+
+_log = logging.getLogger("scv.worker")
+
+# What may be away for a while: nothing is lost by waiting for it.
+AWAY = (StoreAway, ProduceFailed, LogUnavailable)
+
+
+class Counters(msgspec.Struct):
+    """What this worker has done since it started."""
+
+    events: int = 0
+    dead_letters: int = 0
+    link_facts: int = 0
+    commits: int = 0
+    refused: int = 0
+    profiles: int = 0
+
+
+class Held:
+    """A lane of this worker: where it stands, what it remembers, which marks it could not assemble yet."""
+
+    def __init__(self, next_offset: int | None) -> None:
+        self.next_offset = next_offset
+        self.marks: dict[str, int] = {}
+
+
+class Round:
+    """One lane's share of a round, on its way through the steps."""
+
+    def __init__(self, batch: Batch, held: Held) -> None:
+        self.lane, self.batch, self.held = batch.lane, batch, held
+        self.prefixes: list[Prefix] = list(prefixes(batch.records, held.next_offset, batch.next_offset))
+        self.changed: dict[str, Part] = {}
+        self.folded: list[Folded] = []
+
+    def subjects(self) -> list[str]:
+        """All subjects that the keys of this share name."""
+        named = {subject_of(key) for prefix in self.prefixes for key in prefix.groups}
+        return [subject for subject in named if subject is not None]
+
+
+class FoldingWorker:
+    """The `LaneWorker` that builds profiles.
+
+    `clock_ms` says what time it is (for freshness, never for folding); `wait(n)` waits before the n-th try to reach
+    a service that is away; `point(name)` is called between steps, so that a simulator can stop there.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        outlet: Outlet,
+        folder: Folder,
+        labels: Labels,
+        *,
+        link_topic: str,
+        cache: PartCache,
+        clock_ms: Callable[[], int],
+        wait: Callable[[int], None],
+        point: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self.store, self.outlet, self.link_topic = store, outlet, link_topic
+        self.cache, self.clock_ms, self.wait, self.point = cache, clock_ms, wait, point
+        self.folder = folder
+        self.assembler = Assembler(store, outlet, labels, point)
+        self.held: dict[Lane, Held] = {}
+        self.counters = Counters()
+
+    def take(self, lanes: Sequence[Lane]) -> dict[Lane, int | None]:
+        """Own these lanes: forget what is remembered of them, read their checkpoints, assemble their marks."""
+        attempt = 0
+        while True:
+            try:
+                return self._take(lanes)
+            except AWAY as away:
+                attempt += 1
+                _log.warning("%s; trying again", away)
+                self.wait(attempt)
+
+    def _take(self, lanes: Sequence[Lane]) -> dict[Lane, int | None]:
+        self.store.prepare()
+        for lane, checkpoint in zip(lanes, self.store.checkpoints(lanes), strict=True):
+            self.cache.drop(lane)
+            self.held[lane] = Held(checkpoint.next_offset)
+        for lane in lanes:
+            self.held[lane].marks = self.store.marks(lane)
+        self._assemble({lane: {} for lane in lanes}, {})
+        return {lane: self.held[lane].next_offset for lane in lanes}
+
+    def lose(self, lanes: Sequence[Lane]) -> None:
+        """These lanes may be another worker's now: forget what is remembered of them."""
+        for lane in lanes:
+            self.cache.drop(lane)
+            self.held.pop(lane, None)
+
+    def step(self, batches: Sequence[Batch]) -> dict[Lane, int | None]:
+        """Fold and commit one round; gives the lanes that must resume elsewhere."""
+        shares = [Round(batch, self.held[batch.lane]) for batch in batches]
+        try:
+            refused = self._step(shares)
+        except AWAY as away:
+            _log.warning("%s; the lanes resume at their checkpoints", away)
+            refused = [share.lane for share in shares]
+        return self._resume(refused)
+
+    def _resume(self, refused: Sequence[Lane]) -> dict[Lane, int | None]:
+        if not refused:
+            return {}
+        self.counters.refused += len(refused)
+        return self.take(refused)
+
+    def _step(self, shares: list[Round]) -> list[Lane]:
+        refused = self._load(shares)
+        self.point("after load")
+        shares = [share for share in shares if share.lane not in refused]
+        for share in shares:
+            for prefix in share.prefixes:
+                known = self.cache.of(share.lane)
+                share.folded.append(self.folder.fold(share.lane, prefix, known, share.changed))
+        self._acknowledge(shares)
+        self.point("after link acknowledgement")
+        committed = self._commit(shares)
+        self.point("after commit")
+        self._assemble(
+            {share.lane: _marks(share) for share in committed},
+            {subject: (share.lane, part) for share in committed for subject, part in share.changed.items()},
+        )
+        self.cache.trim()
+        kept = {share.lane for share in committed}
+        return [*refused, *[share.lane for share in shares if share.lane not in kept]]
+
+    def _load(self, shares: Sequence[Round]) -> list[Lane]:
+        """Read the parts that are not remembered; gives the lanes whose checkpoint is not where we stand."""
+        wanted: dict[Lane, list[str]] = {}
+        for share in shares:
+            known = self.cache.of(share.lane)
+            if missing := [subject for subject in share.subjects() if subject not in known]:
+                wanted[share.lane] = missing
+        if not wanted:
+            return []
+        refused: list[Lane] = []
+        for lane, loaded in self.store.load(wanted).items():
+            if loaded.next_offset != self.held[lane].next_offset:
+                refused.append(lane)
+                continue
+            for subject, packed in zip(wanted[lane], loaded.parts, strict=True):
+                self.cache.put(lane, subject, unpack(packed), len(packed or b""))
+        return refused
+
+    def _acknowledge(self, shares: Sequence[Round]) -> None:
+        """Step 3: dead letters and link facts are in the log, lanes and references known, before the commit."""
+        folded = [(share.lane, one) for share in shares for one in share.folded]
+        letters = [letter for _, one in folded for letter in one.dead_letters]
+        facts = [fact for _, one in folded for fact in one.facts]
+        for letter in letters:
+            self._bury(letter)
+        for fact in facts:
+            self._state(fact)
+        subjects = [(subject, lane) for lane, one in folded for subject in one.new_subjects]
+        references = [pair for _, one in folded for pair in one.references]
+        if subjects or references:
+            self.store.note_subjects(subjects, references)
+        if letters or facts:
+            self.outlet.flush()
+        self.counters.dead_letters += len(letters)
+        self.counters.link_facts += len(facts)
+
+    def _bury(self, letter: DeadLetter) -> None:
+        at = rfc3339(max(letter.timestamp_ms, 0) * 1_000)
+        lane = f"{letter.topic}-{letter.partition}"
+        self.outlet.produce(DEAD_LETTER_TOPIC, lane.encode(), wire_dead_letter(letter, at))
+
+    def _state(self, fact: LinkFact) -> None:
+        self.outlet.produce(self.link_topic, fact.subject.encode(), wire_link_fact(fact))
+
+    def _commit(self, shares: Sequence[Round]) -> list[Round]:
+        """Step 4; gives the shares of which every prefix was accepted."""
+        commits: list[Commit] = []
+        now_ms = self.clock_ms()
+        for share in shares:
+            expected = share.held.next_offset
+            for prefix, folded in zip(share.prefixes, share.folded, strict=True):
+                end = max(share.batch.end or 0, share.batch.next_offset)
+                commits.append(Commit(share.lane, expected, prefix.next_offset, end, now_ms, folded.parts))
+                expected = prefix.next_offset
+        answers = self.store.commit(commits)
+        refused = {one.lane for one, accepted in zip(commits, answers, strict=True) if not accepted}
+        accepted = [share for share in shares if share.lane not in refused]
+        for share in accepted:
+            share.held.next_offset = share.batch.next_offset
+            for subject, part in share.changed.items():
+                self.cache.put(share.lane, subject, part, sum(len(s) for s in part.sections if s))
+            self.counters.events += sum(one.event_count for one in share.folded)
+        self.counters.commits += len(commits)
+        return accepted
+
+    def _assemble(
+        self, new: Mapping[Lane, Mapping[str, int]], fresh: Mapping[str, tuple[Lane, Part]]
+    ) -> None:
+        """Step 5: assemble what is dirty in these lanes, close the marks that are done, remember the others."""
+        marks = {lane: {**self.held[lane].marks, **found} for lane, found in new.items()}
+        subjects = list({subject: None for found in marks.values() for subject in found})
+        done = self.assembler.assemble(subjects, fresh)
+        self.counters.profiles += len(done)
+        self.point("before marks close")
+        closed = {
+            lane: (offset, {subject: revision for subject, revision in found.items() if subject in done})
+            for lane, found in marks.items()
+            if (offset := self.held[lane].next_offset) is not None
+        }
+        if closed:
+            self.store.close_marks(closed)
+        for lane, found in marks.items():
+            self.held[lane].marks = {name: revision for name, revision in found.items() if name not in done}
+
+    def idle(self, ends: Mapping[Lane, int | None]) -> dict[Lane, int | None]:
+        """Every second for lanes without records: do they still stand where the store does? Try open marks again."""
+        lanes = [lane for lane in ends if lane in self.held]
+        try:
+            asked = [(lane, self.held[lane].next_offset, ends[lane]) for lane in lanes]
+            standing = self.store.idle(asked, self.clock_ms())
+            refused = [lane for lane, stands in zip(lanes, standing, strict=True) if not stands]
+            self._assemble({lane: {} for lane in lanes if lane not in refused and self.held[lane].marks}, {})
+        except AWAY as away:
+            _log.warning("%s; the lanes resume at their checkpoints", away)
+            refused = lanes
+        return self._resume(refused)
+
+    def stopped(self, lane: Lane, reason: str) -> None:
+        """This lane cannot be read on; the others go on."""
+        _log.error("%s", reason)
+
+    def close(self) -> None:
+        """Let go of the store."""
+        self.store.close()
+
+
+def _marks(share: Round) -> dict[str, int]:
+    marks: dict[str, int] = {}
+    for folded in share.folded:
+        marks |= folded.marks
+    return marks
+
