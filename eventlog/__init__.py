@@ -1,6 +1,6 @@
 """The event log: Kafka's topics, producing, reading ranges, administration, brokers of ours.
 
 Guarantees:
-- Whatever is here works the same on Apache Kafka and on the embedded broker; one contract test holds it to that.
+- All of it works alike on Apache Kafka and on the embedded broker; one contract test holds it to that.
 - Nothing connects when imported.
 """

@@ -17,6 +17,7 @@ from collections.abc import Collection, Iterable, Iterator
 from typing import NamedTuple
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import KafkaError as ClientError
 from kafka import KafkaAdminClient
 from kafka import TopicPartition as AdminTopicPartition
 from kafka.admin import ConfigResource, OffsetSpec
@@ -156,6 +157,8 @@ def _with_read_ends(bootstrap: str, listed: dict[tuple[str, int], Ends]) -> dict
             "bootstrap.servers": bootstrap,
             "group.id": "scv-ends",
             "enable.auto.commit": False,
+            # A transaction's marker is no message: where the last batch is one, only the lane's end is told.
+            "enable.partition.eof": True,
             "fetch.wait.max.ms": 1,
             "log_level": 0,
         }
@@ -166,12 +169,15 @@ def _with_read_ends(bootstrap: str, listed: dict[tuple[str, int], Ends]) -> dict
         while waiting:
             for message in consumer.consume(len(waiting), timeout=0.05):
                 topic, partition, offset = message.topic(), message.partition(), message.offset()
-                if message.error() or topic is None or partition is None or offset is None:
+                error = message.error()
+                if topic is None or partition is None or offset is None:
+                    continue
+                if error is not None and error.code() != ClientError._PARTITION_EOF:
                     continue
                 lane = Lane(topic, partition)
                 # The high watermark that came with the fetch of this very record.
                 _, high = consumer.get_watermark_offsets(TopicPartition(*lane), cached=True)
-                found[lane] = Ends(listed[lane].earliest, max(high, offset + 1))
+                found[lane] = Ends(listed[lane].earliest, max(high, offset if error else offset + 1))
                 waiting.discard(lane)
             if waiting and time.monotonic() > deadline:
                 lanes = ", ".join(f"{topic}[{partition}]" for topic, partition in sorted(waiting)[:3])

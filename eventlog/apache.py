@@ -4,7 +4,7 @@ Guarantees:
 - The server is the released one, unchanged; scv only writes its `server.properties`.
 - Jars are fetched by Maven at first use, into `$SCV_KAFKA_JARS` or the user's cache, and appear there
   complete or not at all, also when several processes fetch at once.
-- `kill()` is a power cut, `restart()` comes back with the same data and the same ports.
+- `kill()` gives it no time to tidy up, `restart()` comes back with the same data and the same ports.
 
 Needs Java 17 and, for the first use, Maven: `available()` says what is missing.
 """
@@ -68,7 +68,7 @@ def available() -> str | None:
     if version < JAVA_MIN:
         return f"Apache Kafka {KAFKA_VERSION} needs Java {JAVA_MIN}, `java` is {version}"
     if not jars_directory().is_dir() and shutil.which("mvn") is None:
-        return f"no Kafka jars in {jars_directory()} and no `mvn` to fetch them: install maven or set SCV_KAFKA_JARS"
+        return f"no Kafka jars in {jars_directory()}, no `mvn` to fetch them: install maven"
     return None
 
 
@@ -151,7 +151,7 @@ class ApacheBroker:
         return self._process is not None and self._process.running
 
     def stop(self) -> None:
-        """End the broker in good order and remove its data; a second call does nothing."""
+        """End the broker and remove its data; a second call does nothing."""
         if self._process:
             # Its data goes with it: an orderly end would only take longer.
             self._process.kill()
@@ -159,7 +159,7 @@ class ApacheBroker:
         processes.remove_directory(self._directory)
 
     def kill(self) -> None:
-        """End the broker as a power cut would; data and ports stay for `restart()`."""
+        """End the broker at once (SIGKILL); data and ports stay for `restart()`."""
         if self._process:
             self._process.kill()
             self._process = None

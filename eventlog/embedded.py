@@ -5,7 +5,7 @@ Guarantees:
 - Records, keys, headers, batches and all codecs as Apache Kafka has them; acknowledged records are read
   back, from any offset, also from the middle of a batch.
 
-What it is not (the differences that scv's code knows of; tests/test_event_log_contract.py keeps them):
+What it is not:
 - It holds everything in memory: stopping it empties it. No retention, no compaction.
 - It keeps the producer's time where Apache Kafka would set the append time.
 - It lists a lane's end too early when the last batch has several records; what it says when the lane is

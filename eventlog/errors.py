@@ -19,7 +19,7 @@ class BrokerNotStarted(LogError):
 
 
 class ProduceFailed(LogError):
-    """Something handed over to be produced was not acknowledged; treat all since the last flush as not written."""
+    """Something handed over was not acknowledged; treat all since the last flush as not written."""
 
 
 class ReadFailed(LogError):

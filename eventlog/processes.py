@@ -140,7 +140,7 @@ class ServerProcess:
         self.kill()
 
     def kill(self) -> None:
-        """End the server at once (SIGKILL), as a power cut would; its directory stays."""
+        """End the server at once (SIGKILL); its directory stays."""
         # The watchdog first: once the server is reaped, its number could belong to another process.
         self._watchdog.kill()
         self._watchdog.wait()

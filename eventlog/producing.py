@@ -18,7 +18,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from eventlog.errors import ProduceFailed
 
-# About a second of the importer's full speed: enough to keep the network busy, small beside a worker's caches.
+# Part of a second at the importer's full speed: keeps the network busy, small beside a worker's caches.
 BUFFER_RECORDS_MAX = 100_000
 BUFFER_KB_MAX = 64 * 1024
 
@@ -57,7 +57,7 @@ class LogProducer:
     ) -> None:
         if ack_seconds < ACK_SECONDS_MIN or not 0 <= linger_ms < ack_seconds * 1000:
             raise ValueError(
-                f"ack_seconds {ack_seconds}, linger_ms {linger_ms}: a second at least, and longer than the linger"
+                f"ack_seconds {ack_seconds}: at least {ACK_SECONDS_MIN}, longer than linger_ms {linger_ms}"
             )
         self.bootstrap = bootstrap
         self._ack_seconds = ack_seconds
@@ -96,8 +96,8 @@ class LogProducer:
     ) -> None:
         """Hand over one record; its lane follows from `key` unless `partition` is given.
 
-        Waits while the buffer is full. ProduceFailed if it stays full for `ack_seconds`, if the topic does not
-        exist, if the record is over 1 MB, or if an earlier record is already known to be lost.
+        Waits while the buffer is full. ProduceFailed if it stays full for `ack_seconds`, if the topic does
+        not exist, if the record is over 1 MB, or if an earlier record is already known to be lost.
         """
         if topic not in self._topics:
             self._know(topic)

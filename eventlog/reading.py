@@ -97,6 +97,15 @@ def read_batches(
         reader.close()
 
 
+def _headers(message: Message) -> list[tuple[str, bytes]]:
+    """The headers in their order; a header without a value has an empty one."""
+    found = message.headers()
+    if not found:
+        return []
+    pairs = found.items() if isinstance(found, dict) else found
+    return [(name, value if isinstance(value, bytes) else b"") for name, value in pairs]
+
+
 def ranges_up_to(bootstrap: str, topics: Collection[str]) -> dict[tuple[str, int], tuple[int, int]]:
     """The ranges that hold all of these topics as they are now: what a rebuild reads."""
     return {lane: (held.earliest, held.end) for lane, held in lane_ends(bootstrap, topics).items()}
@@ -186,7 +195,7 @@ class _RangeReader:
                         message.timestamp()[1],
                         message.key(),
                         message.value(),
-                        message.headers() or [],
+                        _headers(message),
                     )
                 )
                 self._next[lane] = offset + 1

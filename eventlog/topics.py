@@ -60,7 +60,7 @@ def link_log(generation: str) -> str:
     """The topic of a generation's link facts, `scv.g7.links`; ValueError if that is no generation's name."""
     if not GENERATION_NAME.fullmatch(generation):
         raise ValueError(
-            f"generation {generation!r}: lower-case letters, digits and dashes, at most 32, such as {FIRST_GENERATION}"
+            f"generation {generation!r}: at most 32 lower-case letters, digits, dashes, as {FIRST_GENERATION}"
         )
     return f"scv.{generation}.links"
 

@@ -39,7 +39,9 @@ class PaymentFailed(EventData, wire_type="billing.payment_failed", shown_as="Pay
     currency: Currency | None = None
 
 
-class RefundRequested(EventData, wire_type="billing.refund_requested", shown_as="Refund {refund_id} requested"):
+class RefundRequested(
+    EventData, wire_type="billing.refund_requested", shown_as="Refund {refund_id} requested"
+):
     """The customer wants money back."""
 
     refund_id: Id
@@ -68,7 +70,9 @@ class CreditNoteIssued(
 
 
 class InvoiceDisputed(
-    EventData, wire_type="billing.invoice_disputed", shown_as="Invoice {invoice_id} disputed[: {reason:words}]"
+    EventData,
+    wire_type="billing.invoice_disputed",
+    shown_as="Invoice {invoice_id} disputed[: {reason:words}]",
 ):
     """The customer says that an invoice is wrong."""
 
@@ -98,7 +102,9 @@ class SubscriptionStarted(
 
 
 class SubscriptionChanged(
-    EventData, wire_type="billing.subscription_changed", shown_as="Subscription {subscription_id} changed[ to {plan}]"
+    EventData,
+    wire_type="billing.subscription_changed",
+    shown_as="Subscription {subscription_id} changed[ to {plan}]",
 ):
     """Plan, price or renewal changed."""
 

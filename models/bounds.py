@@ -1,7 +1,7 @@
-"""How long each list of the profile may be, and how much a part remembers: every bound in one place, with its reason.
+"""How long each list of the profile may be, and how much a part remembers: each bound with its reason.
 
 Invariants:
-- The profile's models, the projections and the published JSON Schemas take their limits from here, nowhere else.
+- The profile's models, the projections and the published JSON Schemas take their limits from here only.
 - A part keeps `KEPT_PER_SHOWN` times the bound shown, unless docs/profile.md names another figure.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 # Two years of a busy customer, and what one screen scrolls through; it is most of the profile's bytes.
 TIMELINE_MAX = 100
-# People are known by far fewer; more than this is a shared desk or a test account, and every one is an index entry.
+# People are known by far fewer; more is a shared desk or a test account, and every one is an index entry.
 IDENTIFIERS_MAX = 50
 # Each member is a part that an assembly reads: the cost of building one profile grows with it.
 SUBJECTS_MAX = 50

@@ -74,7 +74,9 @@ def _read(topic: str, key: bytes | None, value: bytes | None, headers: Headers, 
     ignored = _unknown_fields(shape, envelope["data"])
     occurred_us, clamped = occurred(model.time, log_us)
     struct: Any = msgspec.convert(model.data.model_dump(), fast_struct(shape))
-    return Event(wire_type, model.source, model.id, model.subject, occurred_us, log_us, clamped, ignored, struct)
+    return Event(
+        wire_type, model.source, model.id, model.subject, occurred_us, log_us, clamped, ignored, struct
+    )
 
 
 def _json(value: bytes) -> Any:
@@ -124,7 +126,9 @@ def _header(name: str, raw: bytes) -> str:
     try:
         return raw.decode()
     except UnicodeDecodeError:
-        raise _Faulty(Reason.NOT_UTF8, f"/{name.removeprefix('ce_')}", f"header {name} is not UTF-8") from None
+        raise _Faulty(
+            Reason.NOT_UTF8, f"/{name.removeprefix('ce_')}", f"header {name} is not UTF-8"
+        ) from None
 
 
 def _check_subject(subject: Any, key: bytes | None) -> None:
@@ -140,10 +144,14 @@ def _check_subject(subject: Any, key: bytes | None) -> None:
 
 def _version(dataschema: Any, wire_type: str) -> int:
     current = EVENT_TYPES[wire_type].version
-    version = schema_version(dataschema, current) if dataschema is None or isinstance(dataschema, str) else None
+    version = (
+        schema_version(dataschema, current) if dataschema is None or isinstance(dataschema, str) else None
+    )
     if version is None or not 1 <= version <= current:
         raise _Faulty(
-            Reason.UNKNOWN_VERSION, "/dataschema", f"{wire_type} is known in versions 1 to {current}, named by …/N"
+            Reason.UNKNOWN_VERSION,
+            "/dataschema",
+            f"{wire_type} is known in versions 1 to {current}, named by …/N",
         )
     return version
 
@@ -171,7 +179,7 @@ def _shape_fault(error: pydantic.ValidationError, envelope: dict[str, Any]) -> _
 def _pointer(location: tuple[int | str, ...], document: Any, missing: bool) -> str:
     """A location of pydantic as a JSON pointer: only what is in the document, and at the end what is missing.
 
-    Pydantic goes on with words of its own ("[key]", the member of a union), which are no place in the document.
+    Pydantic goes on with words of its own ("[key]", a union's member), which are no place in the document.
     """
     pointer = ""
     for part in location:

@@ -60,7 +60,7 @@ def _text(raw: bytes | None) -> str | None:
 
 
 def wire_dead_letter(letter: DeadLetter, at: str) -> bytes:
-    """The CloudEvent for `scv.dead-letters`; its id is the record's coordinates, so that a repeat is recognisable.
+    """The CloudEvent for `scv.dead-letters`; its id is the record's coordinates, so a repeat is recognisable.
 
     `at` is the record's log time (RFC 3339). Key, value and headers are base64: nothing of them is lost.
     """

@@ -106,7 +106,7 @@ def _fields(shape: type[Shape]) -> list[Any]:
 
 @cache
 def fast_struct(shape: type[Shape]) -> type[msgspec.Struct]:
-    """The msgspec struct of a pydantic shape; it refuses unknown fields, so that the careful way counts them."""
+    """The msgspec struct of a pydantic shape; it refuses unknown fields: the careful way counts them."""
     return msgspec.defstruct(
         shape.__name__, _fields(shape), kw_only=True, forbid_unknown_fields=True, gc=False, module=__name__
     )
@@ -149,14 +149,14 @@ def _doubt(shape: type[EventData]) -> Callable[[Any], bool] | None:
 
 @cache
 def fast_decoder(topic: str) -> Callable[[bytes, bytes | None, int], Event | None]:
-    """The decoder of a topic: `decode(value, key, log_us)` gives the event, or None for "ask the careful way".
+    """The decoder of a topic: `decode(value, key, log_us)` gives the event; None: "ask the careful way".
 
     For structured mode only: a record that has a header `ce_specversion` is `models.careful`'s at once.
     """
     names = {_envelope(name): name for name in types_of(topic)}
     decode = msgspec.json.Decoder(Union[tuple(names)], strict=True).decode  # noqa: UP007
     doubts = {kind: doubt for kind, name in names.items() if (doubt := _doubt(EVENT_TYPES[name])) is not None}
-    # Data of an older version may happen to fit today's shape: only the current version, or none named, is fast.
+    # Data of an older version may happen to fit today's shape: only the current one, or none named, is fast.
     endings = {kind: f"/{EVENT_TYPES[name].version}" for kind, name in names.items()}
 
     def fast(value: bytes, key: bytes | None, log_us: int) -> Event | None:
@@ -177,6 +177,8 @@ def fast_decoder(topic: str) -> Callable[[bytes, bytes | None, int], Event | Non
         if at is not None and near_the_end_of_time(at):
             return None
         occurred_us, clamped = occurred(at, log_us)
-        return Event(names[kind], read.source, read.id, read.subject, occurred_us, log_us, clamped, 0, read.data)
+        return Event(
+            names[kind], read.source, read.id, read.subject, occurred_us, log_us, clamped, 0, read.data
+        )
 
     return fast

@@ -104,7 +104,9 @@ class Envelope(Shape):
     type: Name
     subject: SubjectName
     time: Instant | None = None
-    datacontenttype: Annotated[str, Field(pattern=r"^application/([a-z0-9.+-]+\+)?json( *;.*)?$")] | None = None
+    datacontenttype: Annotated[str, Field(pattern=r"^application/([a-z0-9.+-]+\+)?json( *;.*)?$")] | None = (
+        None
+    )
     dataschema: Annotated[str, Field(min_length=1, max_length=500)] | None = None
     traceparent: Name | None = None
     tracestate: Annotated[str, Field(max_length=1_000)] | None = None

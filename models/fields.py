@@ -71,7 +71,7 @@ def read_instant(value: Any) -> datetime:
     """
     try:
         at: datetime = _instant_decoder.decode(msgspec.json.encode(value))
-        # Some systems write "never" as the last second of 9999 in their own zone: no instant that UTC can name.
+        # Some systems write "never" as the last second of 9999 in their zone: no instant that UTC can name.
         at.astimezone(UTC)
     except msgspec.ValidationError:
         raise ValueError("a time must be RFC 3339 text with an offset, as 2026-03-01T10:42:07Z") from None
@@ -81,7 +81,7 @@ def read_instant(value: Any) -> datetime:
 
 
 def near_the_end_of_time(at: datetime) -> bool:
-    """True where the offset may carry a time out of the years that UTC can name; `read_instant` knows better."""
+    """True where the offset may carry a time out of the years of UTC; `read_instant` knows better."""
     return not 1 < at.year < 9999
 
 

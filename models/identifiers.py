@@ -43,7 +43,7 @@ def is_employee(subject: str) -> bool:
 
 @lru_cache(maxsize=65_536)
 def customer_id(founder: str) -> str:
-    """The customer id that a founder gives: `cus_` and 80 bits of SHA-256 in Crockford's base 32, 16 characters."""
+    """The id that a founder gives its customer: `cus_` and 80 bits of SHA-256 in Crockford's base 32."""
     number = int.from_bytes(hashlib.sha256(founder.encode()).digest()[: _ID_BITS // 8], "big")
     return "cus_" + "".join(_ALPHABET[number >> shift & 31] for shift in range(_ID_BITS - 5, -1, -5))
 

@@ -1,4 +1,4 @@
-"""Link facts: what a lane tells the identity graph. A subject exists; it states an identifier, perhaps verified.
+"""Link facts, what a lane tells the identity graph: a subject exists; it states an identifier.
 
 Invariants:
 - A fact names the lane and offset that it was read at, so that duplicates and order change nothing.

@@ -32,13 +32,17 @@ class CampaignSent(EventData, wire_type="marketing.campaign_sent", shown_as="Cam
     campaign_id: Id
 
 
-class CampaignOpened(EventData, wire_type="marketing.campaign_opened", shown_as="Campaign {campaign_id} opened"):
+class CampaignOpened(
+    EventData, wire_type="marketing.campaign_opened", shown_as="Campaign {campaign_id} opened"
+):
     """The customer opened it."""
 
     campaign_id: Id
 
 
-class CampaignClicked(EventData, wire_type="marketing.campaign_clicked", shown_as="Campaign {campaign_id} clicked"):
+class CampaignClicked(
+    EventData, wire_type="marketing.campaign_clicked", shown_as="Campaign {campaign_id} clicked"
+):
     """The customer followed a link of it."""
 
     campaign_id: Id
@@ -76,7 +80,9 @@ class PreferenceStated(EventData, wire_type="marketing.preference_stated", shown
     interests: Annotated[list[Name], Field(max_length=LIST_MAX)] = Field([])
 
 
-class SocialMentioned(EventData, wire_type="marketing.social_mentioned", shown_as="Mentioned us on {platform:words}"):
+class SocialMentioned(
+    EventData, wire_type="marketing.social_mentioned", shown_as="Mentioned us on {platform:words}"
+):
     """The customer wrote about us in public."""
 
     platform: Name
@@ -86,14 +92,18 @@ class SocialMentioned(EventData, wire_type="marketing.social_mentioned", shown_a
     text: Text | None = None
 
 
-class SocialReplied(EventData, wire_type="marketing.social_replied", shown_as="We replied in thread {thread_id}"):
+class SocialReplied(
+    EventData, wire_type="marketing.social_replied", shown_as="We replied in thread {thread_id}"
+):
     """We answered in that thread."""
 
     thread_id: Id
     automated: bool
 
 
-class ReviewPosted(EventData, wire_type="marketing.review_posted", shown_as="Review on {platform:words}: {rating} of 5"):
+class ReviewPosted(
+    EventData, wire_type="marketing.review_posted", shown_as="Review on {platform:words}: {rating} of 5"
+):
     """The customer rated us in public."""
 
     platform: Name
@@ -102,7 +112,9 @@ class ReviewPosted(EventData, wire_type="marketing.review_posted", shown_as="Rev
 
 
 class ExperimentAssigned(
-    EventData, wire_type="marketing.experiment_assigned", shown_as="Experiment {experiment}: variant {variant}"
+    EventData,
+    wire_type="marketing.experiment_assigned",
+    shown_as="Experiment {experiment}: variant {variant}",
 ):
     """The customer takes part in an experiment."""
 
@@ -122,7 +134,7 @@ class Address(Shape):
 
 
 class ProfileUpdated(EventData, wire_type="marketing.profile_updated", shown_as="Personal data updated"):
-    """What a source holds of the person (OpenID Connect Core 1.0, section 5.1). Left out or null: not stated."""
+    """What a source holds of the person (OpenID Connect Core 1.0, section 5.1). Null: not stated."""
 
     given_name: Name | None = None
     family_name: Name | None = None

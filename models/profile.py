@@ -2,7 +2,7 @@
 
 Invariants:
 - Every field is always written; what is not known is null, what there is none of is an empty list. The only
-  exceptions are said to be left out: an entry's amount in `timeline`, and names without a value in `provenance`.
+  exceptions are said to be left out: an entry's amount in `timeline`, names without a value in `provenance`.
 - The order of fields is the order in which they are written.
 - Every list has its bound from `models.bounds`. Instants are text: RFC 3339 in UTC with `Z`.
 - A reader ignores fields it does not know: adding one breaks nobody.
@@ -36,7 +36,7 @@ from models.titles import TITLE_MAX
 CustomerId = Annotated[str, Field(pattern=r"^cus_[0-9A-HJKMNP-TV-Z]{16}$")]
 Short = Annotated[str, Field(max_length=SUMMARY_TEXT_MAX)]
 Normal = Annotated[str, Field(min_length=1, max_length=2 * ID_MAX)]
-"""A normalised identifier. In lower case a letter may take two characters (`İ`), so it may outgrow what was stated."""
+"""A normalised identifier. In lower case `İ` takes two characters: it may outgrow what was stated."""
 
 
 def _never_null(schema: dict[str, Any]) -> None:
@@ -187,7 +187,9 @@ class TimelineEntry(Shape):
     subject: SubjectName
     title: Annotated[str, Field(max_length=TITLE_MAX)]
     amount_minor: Amount | SkipJsonSchema[None] = Field(
-        None, description="Left out, with the currency, where the event states none.", json_schema_extra=_never_null
+        None,
+        description="Left out, with the currency, where the event states none.",
+        json_schema_extra=_never_null,
     )
     currency: Currency | SkipJsonSchema[None] = Field(None, json_schema_extra=_never_null)
 
@@ -206,7 +208,7 @@ class Signal(Shape):
 
 
 class Meta(Shape):
-    """Bookkeeping: how this profile came about. Everything else is a function of the facts and the configuration."""
+    """Bookkeeping: how this profile came about. All else is a function of the facts and the configuration."""
 
     generation: Annotated[str, Field(pattern=r"^g[1-9][0-9]{0,8}$")]
     config: Name

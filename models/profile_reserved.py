@@ -1,4 +1,4 @@
-"""The sections of the profile that are reserved: experience, journey, value. They are null until they are built.
+"""The sections of the profile that are reserved: experience, journey, value. Null until they are built.
 
 Invariants:
 - Their names are final: a reader may be written against them today.

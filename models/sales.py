@@ -1,4 +1,4 @@
-"""The events of `sales.events`: leads, orders, contracts. Amendments, cancellations and returns carry deltas."""
+"""The events of `sales.events`: leads, orders, contracts. Amendments and cancellations carry deltas."""
 
 from __future__ import annotations
 
@@ -96,7 +96,9 @@ class OrderReturned(
 
 
 class ContractSigned(
-    EventData, wire_type="sales.contract_signed", shown_as="Contract {contract_id} signed: {product_line:words}"
+    EventData,
+    wire_type="sales.contract_signed",
+    shown_as="Contract {contract_id} signed: {product_line:words}",
 ):
     """A contract began."""
 
@@ -114,7 +116,9 @@ class ContractEnded(
     reason: Name | None = None
 
 
-class BasketAbandoned(EventData, wire_type="sales.basket_abandoned", shown_as="Basket {basket_id} left behind"):
+class BasketAbandoned(
+    EventData, wire_type="sales.basket_abandoned", shown_as="Basket {basket_id} left behind"
+):
     """The customer chose and did not buy."""
 
     basket_id: Id

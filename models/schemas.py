@@ -44,14 +44,16 @@ class DeadLetterData(Shape):
     topic: str
     partition: Annotated[int, Field(ge=0)]
     offset: Annotated[int, Field(ge=0)]
-    timestamp_ms: Annotated[int, Field(description="The record's log time, in milliseconds since 1970 (UTC).")]
+    timestamp_ms: Annotated[
+        int, Field(description="The record's log time, in milliseconds since 1970 (UTC).")
+    ]
     key_base64: Base64 | None
     value_base64: Base64 | None
     headers: list[DeadLetterHeader]
 
 
 class DeadLetterEvent(Shape):
-    """A record of `scv.dead-letters`. Its id is the record's coordinates, so that a repeat is recognisable."""
+    """A record of `scv.dead-letters`. Its id is the record's coordinates, so a repeat is recognisable."""
 
     specversion: Literal["1.0"]
     id: str

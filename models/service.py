@@ -1,4 +1,4 @@
-"""The events of `service.events`: cases, conversations, complaints, promises, surveys, follow-ups, outages."""
+"""The events of `service.events`: cases, conversations, promises, surveys, follow-ups, outages and more."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ class CaseOpened(EventData, wire_type="service.case_opened", shown_as="Case {cas
     url: Url | None = None
 
 
-class CaseChanged(EventData, wire_type="service.case_changed", shown_as="Case {case_id} changed[: {status:words}]"):
+class CaseChanged(
+    EventData, wire_type="service.case_changed", shown_as="Case {case_id} changed[: {status:words}]"
+):
     """Its status, owner or due date changed."""
 
     case_id: Id
@@ -31,7 +33,9 @@ class CaseChanged(EventData, wire_type="service.case_changed", shown_as="Case {c
     due_at: Instant | None = None
 
 
-class CaseResolved(EventData, wire_type="service.case_resolved", shown_as="Case {case_id} resolved[: {cause:words}]"):
+class CaseResolved(
+    EventData, wire_type="service.case_resolved", shown_as="Case {case_id} resolved[: {cause:words}]"
+):
     """It is solved."""
 
     case_id: Id
@@ -62,14 +66,18 @@ class ConversationHeld(
     text: Text | None = None
 
 
-class ComplaintMade(EventData, wire_type="service.complaint_made", shown_as="Complaint {complaint_id}: {topic:words}"):
+class ComplaintMade(
+    EventData, wire_type="service.complaint_made", shown_as="Complaint {complaint_id}: {topic:words}"
+):
     """The customer complained."""
 
     complaint_id: Id
     topic: Name
 
 
-class ComplaintSettled(EventData, wire_type="service.complaint_settled", shown_as="Complaint {complaint_id} settled"):
+class ComplaintSettled(
+    EventData, wire_type="service.complaint_settled", shown_as="Complaint {complaint_id} settled"
+):
     """The complaint is settled."""
 
     complaint_id: Id
@@ -115,7 +123,9 @@ class SurveyAnswered(
         return None if low <= data.score <= high else f"a {data.kind} score lies between {low} and {high}"
 
 
-class FollowUpOpened(EventData, wire_type="service.follow_up_opened", shown_as="Follow-up {follow_up_id}: {kind:words}"):
+class FollowUpOpened(
+    EventData, wire_type="service.follow_up_opened", shown_as="Follow-up {follow_up_id}: {kind:words}"
+):
     """Somebody shall get back to the customer."""
 
     follow_up_id: Id
@@ -135,7 +145,9 @@ class FollowUpAssigned(
 
 
 class FollowUpClosed(
-    EventData, wire_type="service.follow_up_closed", shown_as="Follow-up {follow_up_id} closed[: {cause:words}]"
+    EventData,
+    wire_type="service.follow_up_closed",
+    shown_as="Follow-up {follow_up_id} closed[: {cause:words}]",
 ):
     """The loop is closed."""
 
@@ -170,7 +182,9 @@ class ServiceRestored(EventData, wire_type="service.service_restored", shown_as=
     outage_id: Id
 
 
-class EmployeeSurveyed(EventData, wire_type="service.employee_surveyed", shown_as="Employee survey: {score} of 10"):
+class EmployeeSurveyed(
+    EventData, wire_type="service.employee_surveyed", shown_as="Employee survey: {score} of 10"
+):
     """An employee scored working here. Its subject is `employee:…`; employees never become customers."""
 
     score: Annotated[int, Field(ge=0, le=10)]

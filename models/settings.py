@@ -31,8 +31,12 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="SCV_", extra="forbid", frozen=True)
 
-    kafka: str = Field("127.0.0.1:9092", description="Bootstrap servers of Kafka, as host:port, comma-separated.")
-    redis: str = Field("redis://127.0.0.1:6379/0", description="URL of the Redis or Valkey server (7.0 or newer).")
+    kafka: str = Field(
+        "127.0.0.1:9092", description="Bootstrap servers of Kafka, as host:port, comma-separated."
+    )
+    redis: str = Field(
+        "redis://127.0.0.1:6379/0", description="URL of the Redis or Valkey server (7.0 or newer)."
+    )
     generation: Annotated[str, Field(pattern=r"^g[1-9][0-9]{0,8}$")] = Field(
         "g1", description="The generation of Redis keys that this worker builds."
     )
@@ -40,10 +44,12 @@ class Settings(BaseSettings):
         "DE", description="Numbering plan (ISO 3166) of phone numbers that are written without a +."
     )
     trust: Annotated[tuple[str, ...], Field(max_length=50)] = Field(
-        (), description="CloudEvents sources from the most trusted on; a source not named here is trusted least."
+        (),
+        description="CloudEvents sources from the most trusted on; a source not named here is trusted least.",
     )
     shared_above: Annotated[int, Field(ge=1, le=100)] = Field(
-        5, description="An identifier stated by more people than this is shared; an index entry holds one more."
+        5,
+        description="An identifier stated by more people than this is shared; an index entry holds one more.",
     )
     partitions: Annotated[int, Field(ge=1, le=10_000)] = Field(
         8, description="Partitions of each domain topic that `scv topics create` creates."

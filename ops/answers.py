@@ -27,11 +27,18 @@ def say(line: str = "") -> None:
     print(line, flush=True)
 
 
-def show(*renderables: Any) -> None:
-    """Tables and panels of rich on stdout, at most `COLUMNS` wide."""
+def width() -> int:
+    """How wide answers are laid out: `COLUMNS`, or less on a narrower terminal."""
     from rich.console import Console
 
-    console = Console(highlight=False)
-    console.width = min(console.width, COLUMNS) if console.is_terminal else COLUMNS
+    console = Console()
+    return min(console.width, COLUMNS) if console.is_terminal else COLUMNS
+
+
+def show(*renderables: Any) -> None:
+    """Tables and panels of rich on stdout, `width()` wide."""
+    from rich.console import Console
+
+    console = Console(highlight=False, width=width())
     for renderable in renderables:
         console.print(renderable)

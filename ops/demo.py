@@ -18,7 +18,7 @@ from eventlog.producing import LogProducer
 from eventlog.topics import DEAD_LETTERS
 from models.catalogue import DOMAIN_TOPICS
 from ops.ada import SUBJECT as ADA
-from ops.answers import say, say_json, show
+from ops.answers import say, say_json, show, width
 from ops.failures import Exit, Failure
 from ops.import_map import load_map
 from ops.importing import run_import
@@ -125,7 +125,7 @@ def count_profiles(url: str, generation: str) -> int:
 
     client = connect(url)
     try:
-        pattern = Keys(generation).profile("cus_*").replace("{", "[{]", 1)
+        pattern = Keys(generation).profile("cus_*")
         return sum(1 for _ in client.scan_iter(match=pattern, count=5_000))
     finally:
         client.close()
@@ -154,7 +154,7 @@ def _tell(installation: Installation, done: Done) -> None:
     say(f"{done.dead_letters} records were broken; they are in the topic {DEAD_LETTERS}, with the reason of each.")
     say()
     if profile := profile_of(installation, ADA):
-        show(portrait(profile, datetime.now(UTC)))
+        show(portrait(profile, datetime.now(UTC).astimezone(), width()))
 
 
 def _suggest(installation: Installation) -> None:

@@ -74,7 +74,7 @@ class Installation:
         for worker in self._workers:
             if not worker.running:
                 said = worker.log_path.read_text(errors="replace").strip().splitlines() or ["it said nothing"]
-                raise Failure(Exit.FAILED, f"a worker ended by itself: {said[-1]}")
+                raise Failure(Exit.FAILED, f"a worker ended by itself: {said[-1].removeprefix('scv worker: ')}")
         if not self._broker.running:
             raise Failure(Exit.AWAY, f"the embedded broker at {self.settings.kafka} has ended; start again")
         if not self._store.running:

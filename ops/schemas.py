@@ -20,7 +20,9 @@ DIFFERENCES_FOUND = 3
 def check(directory: Path) -> list[str]:
     """One line for each file that is missing, differs or has no model; empty when all agree."""
     expected = files()
-    differences = [f"{name}: no model makes this schema" for name in _present(directory) if name not in expected]
+    differences = [
+        f"{name}: no model makes this schema" for name in _present(directory) if name not in expected
+    ]
     for name, text in expected.items():
         path = directory / name
         if not path.is_file():
@@ -49,7 +51,7 @@ def _present(directory: Path) -> list[str]:
 
 
 def main(arguments: list[str]) -> int:
-    """`python -m ops.schemas [--check]`: write the schemas beside the code, or compare them. Returns the exit code."""
+    """Write the schemas beside the code, or compare them with `--check`. Returns the exit code."""
     if arguments not in ([], ["--check"]):
         print("python -m ops.schemas: takes nothing, or --check", file=sys.stderr)
         return 2

@@ -3,12 +3,14 @@
 Invariants:
 - profile = derive(merge(parts)): the order of parts and subjects changes nothing.
 - No clock. `merge` cuts nothing; bounds are cut here, at the end, and named in `meta.truncated`.
+- With a `View` of an earlier assembly only what changed since is made again; the sections are the same bytes
+  that an assembly without it gives.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -21,21 +23,7 @@ from projections.parts import PLACE, SECTIONS, Part, states_of
 from projections.section import Rendered
 
 SCHEMA_VERSION = 1
-_META, _IDENTITY = PLACE["meta"], PLACE["identity"]
-# Sections of the profile, in the order of the document; the reserved ones are not stored.
-SHOWN = (
-    "summary",
-    "identity",
-    "consent",
-    "marketing",
-    "sales",
-    "service",
-    "billing",
-    "traits",
-    "timeline",
-    "meta",
-)
-RESERVED: dict[str, Any] = {"experience": None, "journey": None, "value": None, "signals": []}
+# In the order of the document. The reserved ones are not stored until something fills them.
 DOCUMENT_ORDER = (
     "summary",
     "identity",
@@ -52,24 +40,13 @@ DOCUMENT_ORDER = (
     "signals",
     "meta",
 )
+RESERVED: dict[str, Any] = {"experience": None, "journey": None, "value": None, "signals": []}
+
+_META, _IDENTITY = PLACE["meta"], PLACE["identity"]
+_MADE_OF_FACTS = ("summary", "meta")
+_EMPTY_SUBJECTS = b'"subjects":[]'
 
 _write = msgspec.json.Encoder().encode
-
-
-class Profile(msgspec.Struct):
-    """One assembled customer: each section as JSON, and what the store needs beside it."""
-
-    customer_id: str
-    founder: str
-    position: int
-    revisions: int
-    sections: dict[str, bytes]
-    identifiers: list[str]
-
-    @property
-    def version(self) -> str:
-        """`position.revisions`, comparable as two integers."""
-        return f"{self.position}.{self.revisions}"
 
 
 class Labels(msgspec.Struct, frozen=True):
@@ -79,89 +56,144 @@ class Labels(msgspec.Struct, frozen=True):
     config: str
 
 
-def assemble(
-    members: Mapping[str, Sequence[Part]], labels: Labels, position: int = 0, founder: str | None = None
-) -> Profile:
-    """The profile of a customer from the parts of its subjects (one per lane that knows the subject).
+class Member(NamedTuple):
+    """A subject's part in one lane."""
 
-    `position` is that of the members' latest stamp in the identity graph, 0 before it has placed them; the
-    founder is then the one member. ValueError without members.
+    subject: str
+    lane: str
+    part: Part
+
+
+class View:
+    """What an assembly found out, so that the next one need not: facts and cuts per section, and what for.
+
+    `made_of` has, per section, the parts that say something and the revision at which each did so last.
+    """
+
+    __slots__ = ("facts", "identifiers", "identity", "made_of", "summary", "truncated")
+
+    def __init__(self) -> None:
+        self.made_of: list[list[tuple[str, str, int]] | None] = [None] * len(SECTIONS)
+        self.facts: list[dict[str, Any]] = [{}] * len(SECTIONS)
+        self.truncated: list[list[str]] = [[]] * len(SECTIONS)
+        self.identity: tuple[bytes, bytes] = (b"", b"")
+        self.identifiers: list[str] = []
+        self.summary = b""
+
+    def copy(self) -> View:
+        """The same, to be brought up to date without touching this one."""
+        new = View()
+        new.made_of, new.facts, new.truncated = list(self.made_of), list(self.facts), list(self.truncated)
+        new.identity, new.identifiers, new.summary = self.identity, self.identifiers, self.summary
+        return new
+
+
+class Profile(msgspec.Struct):
+    """One assembled customer. `sections` are JSON: all of them, or those that differ from the view given."""
+
+    customer_id: str
+    founder: str
+    position: int
+    revisions: int
+    sections: dict[str, bytes]
+    view: View
+
+    @property
+    def version(self) -> str:
+        """`position.revisions`, comparable as two integers."""
+        return f"{self.position}.{self.revisions}"
+
+
+def assemble(
+    members: Sequence[Member], labels: Labels, position: int, founder: str, view: View | None = None
+) -> Profile:
+    """The profile of a customer from its members' parts, each subject in each lane once.
+
+    `position` is that of the members' latest stamp in the identity graph, 0 before it has placed them. With the
+    `view` of an earlier assembly, `sections` holds only what differs from it. ValueError without members.
     """
     if not members:
         raise ValueError("a customer has at least one member")
-    founder = min(members) if founder is None else founder
-    merged_by_subject = {subject: _merged(parts, subject) for subject, parts in sorted(members.items())}
-    merged = _merged_subjects(list(merged_by_subject.values()))
-    revisions = sum(part.revision for parts in members.values() for part in parts)
-    rendered = {
-        section.name: section.rendered(states) for section, states in zip(SECTIONS, merged, strict=True)
-    }
-    truncated = _list_subjects(rendered["identity"], merged_by_subject)
-    documents = {name: rendered[name].document for name in SHOWN if name not in ("summary", "meta")}
-    documents["summary"] = summary({name: fact for one in rendered.values() for name, fact in one.facts.items()})
-    for one in rendered.values():
-        truncated += one.truncated
-    version = f"{position}.{revisions}"
-    documents["meta"] = _meta(rendered["meta"].facts, labels, version, truncated)
-    return Profile(
-        customer_id(founder),
-        founder,
-        position,
-        revisions,
-        {name: _write(documents[name]) for name in SHOWN},
-        sorted({*members, *_identifiers(merged)}),
-    )
-
-
-def _merged(parts: Sequence[Part], subject: str) -> list[list[Any]]:
-    """All sections of one subject, merged over its lanes, with the subject noted where it shows."""
-    merged: list[list[Any]] = []
+    members = sorted(members, key=lambda one: one[:2])
+    new = View() if view is None else view.copy()
+    sections: dict[str, bytes] = {}
     for place, section in enumerate(SECTIONS):
-        held = [states_of(part, place) for part in parts if part.sections[place] is not None]
-        states = held[0] if held else section.zero()
-        for more in held[1:]:
-            states = section.merge(states, more)
-        merged.append(section.attributed(states, subject))
-    return merged
+        made_of = [
+            (one.subject, one.lane, changed) for one in members if (changed := one.part.changed[place])
+        ]
+        if made_of == new.made_of[place]:
+            continue
+        new.made_of[place] = made_of
+        states = _merged(members, place) if made_of else None
+        rendered, written = _BLANK[place] if states is None else _rendered(place, states)
+        new.facts[place], new.truncated[place] = rendered.facts, rendered.truncated
+        if place == _IDENTITY:
+            new.identifiers = [] if states is None else list(states[IDENTIFIERS][1])
+            before, _, after = written.partition(_EMPTY_SUBJECTS)
+            new.identity = (before, after)
+        elif section.name not in _MADE_OF_FACTS:
+            sections[section.name] = written
+    truncated = [path for paths in new.truncated for path in paths]
+    sections["identity"] = _with_subjects(new.identity, members, truncated)
+    flat = _write(summary({name: fact for facts in new.facts for name, fact in facts.items()}))
+    if flat != new.summary:
+        sections["summary"] = new.summary = flat
+    revisions = sum(one.part.revision for one in members)
+    sections["meta"] = _meta(new.facts[_META], labels, f"{position}.{revisions}", truncated)
+    return Profile(customer_id(founder), founder, position, revisions, sections, new)
 
 
-def _merged_subjects(subjects: list[list[list[Any]]]) -> list[list[Any]]:
-    merged = subjects[0]
-    for more in subjects[1:]:
-        merged = [section.merge(a, b) for section, a, b in zip(SECTIONS, merged, more, strict=True)]
-    return merged
+def _rendered(place: int, states: list[Any]) -> tuple[Rendered, bytes]:
+    rendered = SECTIONS[place].rendered(states)
+    return rendered, _write(rendered.document)
 
 
-def _identifiers(merged: list[list[Any]]) -> list[str]:
-    return list(merged[_IDENTITY][IDENTIFIERS][1])
+# Most customers have nothing to say in most sections.
+_BLANK = [_rendered(place, section.zero()) for place, section in enumerate(SECTIONS)]
 
 
-def _list_subjects(identity: Rendered, merged_by_subject: Mapping[str, list[list[Any]]]) -> list[str]:
-    """Write the members into `identity.subjects`; gives what that cut off."""
-    listed: list[tuple[int, str, int]] = []
-    for subject, states in merged_by_subject.items():
-        _, first_negated_us, last_us, _, _ = states[_META]
+def _merged(members: Sequence[Member], place: int) -> list[Any]:
+    """One section of all members, merged over lanes, with the subject noted where it shows, and over subjects."""
+    section = SECTIONS[place]
+    merged: list[Any] | None = None
+    for one in members:
+        if one.part.sections[place] is not None:
+            states = section.attributed(states_of(one.part, place), one.subject)
+            merged = states if merged is None else section.merge(merged, states)
+    return section.zero() if merged is None else merged
+
+
+def _with_subjects(identity: tuple[bytes, bytes], members: Sequence[Member], truncated: list[str]) -> bytes:
+    """The section with its members listed; they change with every event, the rest of it seldom."""
+    seen: dict[str, tuple[int, int]] = {}
+    for one in members:
+        _, first_negated_us, last_us, _, _ = states_of(one.part, _META)
         if last_us is not None:
-            listed.append((-first_negated_us, subject, last_us))
-    listed.sort()
-    identity.document["subjects"] = [
-        {"subject": subject, "first_seen_at": rfc3339(first_us), "last_seen_at": rfc3339(last_us)}
-        for first_us, subject, last_us in listed[:SUBJECTS_MAX]
+            first, last = seen.get(one.subject, (-first_negated_us, last_us))
+            seen[one.subject] = (min(first, -first_negated_us), max(last, last_us))
+    listed = sorted((first, subject, last) for subject, (first, last) in seen.items())
+    if len(listed) > SUBJECTS_MAX:
+        truncated.append("identity.subjects")
+    shown = [
+        {"subject": subject, "first_seen_at": rfc3339(first), "last_seen_at": rfc3339(last)}
+        for first, subject, last in listed[:SUBJECTS_MAX]
     ]
-    return ["identity.subjects"] if len(listed) > SUBJECTS_MAX else []
+    return b'%b"subjects":%b%b' % (identity[0], _write(shown), identity[1])
 
 
-def _meta(facts: dict[str, Any], labels: Labels, version: str, truncated: list[str]) -> dict[str, Any]:
-    return {
-        "generation": labels.generation,
-        "config": labels.config,
-        "version": version,
-        "last_event_at": instant_or_none(facts["last_event_us"]),
-        "last_log_at": instant_or_none(facts["last_log_us"]),
-        "clamped_times": facts["clamped_times"],
-        "ignored_fields": facts["ignored_fields"],
-        "truncated": sorted(truncated),
-    }
+def _meta(facts: dict[str, Any], labels: Labels, version: str, truncated: list[str]) -> bytes:
+    return _write(
+        {
+            "generation": labels.generation,
+            "config": labels.config,
+            "version": version,
+            "last_event_at": instant_or_none(facts["last_event_us"]),
+            "last_log_at": instant_or_none(facts["last_log_us"]),
+            "clamped_times": facts["clamped_times"],
+            "ignored_fields": facts["ignored_fields"],
+            "truncated": sorted(truncated),
+        }
+    )
 
 
 def document(customer: str, founder: str, sections: Mapping[str, Any], state: str = "live") -> dict[str, Any]:

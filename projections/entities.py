@@ -3,8 +3,8 @@
 Invariants:
 - Each field holds the latest value stated for it (by key), so the order of events changes nothing.
 - A part keeps a bounded number: what is closed and oldest is forgotten first. `merge` forgets nothing.
-- An entity is [stamps, refs, values, totals]: `stamps[0]` is the greatest key that named it, `refs[i]` the stamp
-  of field i (-1: never stated), `totals` money per currency.
+- An entity is [stamps, refs, values, totals]: `stamps[0]` is the greatest key that named it, `refs[i]` the
+  stamp of field i (-1: never stated), `totals` money per currency.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ States = Mapping[str, Read]
 class Naming:
     """How one event type speaks of an entity: its id, the fields it states, the money it moves."""
 
-    def __init__(self, cls: EventType, id_field: str, total: tuple[str, int] | None = None, **states: Read) -> None:
+    def __init__(
+        self, cls: EventType, id_field: str, total: tuple[str, int] | None = None, **states: Read
+    ) -> None:
         self.cls, self.id_field, self.total, self.states = cls, id_field, total, states
 
 
@@ -109,7 +111,9 @@ class Keyed(Reducer):
 
     def ordered(self, state: State) -> list[Shown]:
         """All entities of a state: open before closed, then newest first, then by id."""
-        shown = sorted((Shown(name, entity, self.places) for name, entity in state[1].items()), key=lambda s: s.id)
+        shown = sorted(
+            (Shown(name, entity, self.places) for name, entity in state[1].items()), key=lambda s: s.id
+        )
         shown.sort(key=lambda s: s.newness, reverse=True)
         shown.sort(key=lambda s: not self.is_open(s))
         return shown
@@ -153,7 +157,9 @@ def _fields(entity: Entity) -> list[list[Any] | None]:
     return [[*stamps[ref], value] if ref >= 0 else None for ref, value in zip(refs, values, strict=True)]
 
 
-def _packed(newest: list[Any], by_field: list[list[Any] | None], values: list[Any], totals: dict[str, int]) -> Entity:
+def _packed(
+    newest: list[Any], by_field: list[list[Any] | None], values: list[Any], totals: dict[str, int]
+) -> Entity:
     """The one way to write an entity down: stamps from the newest on, each once."""
     stamps = [newest]
     for stamp in sorted((stamp for stamp in by_field if stamp is not None), reverse=True):

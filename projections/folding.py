@@ -60,7 +60,7 @@ class Fold:
 
     def __init__(self, projection: Projection, part: Part, subject: str, lane: str) -> None:
         self.projection, self.part, self.subject, self.lane = projection, part, subject, lane
-        self.revision, self.recent = part.revision, part.recent
+        self.revision, self.changed, self.recent = part.revision, list(part.changed), part.recent
         self.live: dict[int, list[Any]] = {}
         self.facts: list[LinkFact] = []
         self.references: set[str] = set()
@@ -79,8 +79,9 @@ class Fold:
             steps = self._steps_with_identity(event)
         else:
             steps = self.projection.steps[event.type]
-        live = self.live
+        live, changed = self.live, self.changed
         for place, adders in steps:
+            changed[place] = self.revision
             states = live.get(place)
             if states is None:
                 states = live[place] = states_of(self.part, place)
@@ -116,4 +117,4 @@ class Fold:
         sections = list(self.part.sections)
         for place, states in self.live.items():
             sections[place] = packed_states(states)
-        return Part(self.revision, self.recent, sections)
+        return Part(self.revision, self.changed, self.recent, sections)

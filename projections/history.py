@@ -164,7 +164,8 @@ def summary(facts: dict[str, Any]) -> dict[str, Any]:
         "lifetime_value_currency": None,
     }
     return {
-        name: cut(value, SUMMARY_TEXT_MAX) if isinstance(value, str) else value for name, value in flat.items()
+        name: cut(value, SUMMARY_TEXT_MAX) if isinstance(value, str) else value
+        for name, value in flat.items()
     }
 
 

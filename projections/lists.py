@@ -1,4 +1,4 @@
-"""Bounded lists: the latest value per name, identifiers, social threads, payment failures, order days, timeline.
+"""Bounded lists: the latest value per name, identifiers, threads, payment failures, order days, timeline.
 
 Invariants:
 - A bound cuts inside a part, in log order; `merge` only joins.
@@ -34,12 +34,15 @@ REPLY_IN_TIME_SECONDS = 1_800
 
 
 class LatestBy(Reducer):
-    """The latest values per name, the newest `kept` names. State: [forgotten, {name: [time, source, id, *values]}].
+    """The latest values per name, the newest `kept` names.
 
-    `read(event)` gives (name, values) pairs; values None states nothing.
+    State: [forgotten, {name: [time, source, id, *values]}]. `read(event)` gives (name, values)
+    pairs; values None states nothing.
     """
 
-    def __init__(self, read: Callable[[Event], Iterable[tuple[str, list[Any]]]], *types: EventType, kept: int) -> None:
+    def __init__(
+        self, read: Callable[[Event], Iterable[tuple[str, list[Any]]]], *types: EventType, kept: int
+    ) -> None:
         self.read, self.types, self.kept = read, types, kept
 
     def zero(self) -> State:
@@ -79,7 +82,7 @@ def newest_first(state: State) -> list[tuple[str, list[Any]]]:
 
 
 class MostTrustedBy(Reducer):
-    """The most trusted, then latest value per name; the names are few and fixed. State: {name: ranked value}."""
+    """The most trusted, then latest value per name; names are few and fixed. State: {name: ranked value}."""
 
     def __init__(self, read: Callable[[Event], tuple[str, list[Any]] | None], *types: EventType) -> None:
         self.read, self.types = read, types
@@ -104,10 +107,10 @@ class MostTrustedBy(Reducer):
 
 
 class Identifiers(Reducer):
-    """What the subject is known by. State: [forgotten, {"type:value": [first log time, verified log time or None]}].
+    """What the subject is known by.
 
-    The dict keeps the order in which identifiers entered the part; the one that entered first is forgotten
-    first.
+    State: [forgotten, {"type:value": [first log time, verified log time or None]}]. The dict
+    keeps the order in which identifiers entered the part; the one that entered first is forgotten first.
     """
 
     def zero(self) -> State:
@@ -155,7 +158,7 @@ def _least(a: int | None, b: int | None) -> int | None:
 
 
 def stated_identifiers(event: Event, region: str) -> list[tuple[str, bool]]:
-    """The identifiers an event states, as ("type:value" normalised, verified); those without a value left out."""
+    """The identifiers an event states, as ("type:value" normalised, verified); none without a value."""
     return [
         (f"{stated.type}:{value}", stated.verified)
         for stated in event.data.identifiers
@@ -164,8 +167,9 @@ def stated_identifiers(event: Event, region: str) -> list[tuple[str, bool]]:
 
 
 class Threads(Reducer):
-    """Mentions and the replies to them. State: [forgotten, replied, in time, seconds, {thread: [t, source, id, platform]}].
+    """Mentions and the replies to them.
 
+    State: [forgotten, replied, in time, seconds, {thread: [time, source, id, platform]}].
     Folded in log order: a reply closes the mention that is open when it is read.
     """
 
@@ -206,7 +210,7 @@ class Threads(Reducer):
 
 
 class FailuresInARow(Reducer):
-    """Failures after the latest success. State: [key of the latest success or None, [keys of failures after it]]."""
+    """Failures after the latest success. State: [its key or None, [keys of failures after it]]."""
 
     def __init__(self, failed: EventType, succeeded: EventType) -> None:
         self.failed, self.succeeded = failed, succeeded
@@ -235,7 +239,8 @@ class FailuresInARow(Reducer):
 def failures_in_a_row(state: State) -> int:
     """How many failures came after the latest success, counted up to the bound."""
     success, failures = state
-    return min(FAILURES_REMEMBERED, sum(success is None or failure > success for failure in failures))
+    count: int = sum(success is None or failure > success for failure in failures)
+    return min(FAILURES_REMEMBERED, count)
 
 
 class FirstDays(Reducer):
@@ -315,4 +320,3 @@ def ordered_entries(entries: list[list[Any]]) -> list[list[Any]]:
     ordered = sorted(entries, key=lambda entry: as_text(entry[3:]))
     ordered.sort(key=lambda entry: entry[:3], reverse=True)
     return ordered
-

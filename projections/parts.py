@@ -41,9 +41,14 @@ _RECENT_BYTES = REPEATS_REMEMBERED * _DIGEST_BYTES
 
 
 class Part(msgspec.Struct, array_like=True, gc=False):
-    """`revision`: records ever folded; `recent`: digests of the last 64 events; `sections`: JSON by place, or None."""
+    """What is packed: sections are JSON by place, None before the first event that touches one.
+
+    `revision`: records ever folded. `changed`: per section, the revision of the record that touched it last, so
+    that equal numbers mean equal bytes. `recent`: digests of the last 64 events.
+    """
 
     revision: int
+    changed: list[int]
     recent: bytes
     sections: list[bytes | None]
 
@@ -56,7 +61,7 @@ _write = msgspec.json.Encoder().encode
 
 def empty() -> Part:
     """The part of a subject that the lane has not seen."""
-    return Part(0, b"", [None] * len(SECTIONS))
+    return Part(0, [0] * len(SECTIONS), b"", [None] * len(SECTIONS))
 
 
 def pack(part: Part) -> bytes:

@@ -68,6 +68,7 @@ def field(name: str) -> Read:
 
 def instant(name: str) -> Read:
     """Reads a time of the event's data, as microseconds."""
+
     def read(event: Event) -> int | None:
         at = getattr(event.data, name)
         return None if at is None else microseconds(at)
@@ -226,7 +227,9 @@ class Latest(Reducer):
 
     earliest = False
 
-    def __init__(self, *types: EventType, reads: tuple[Read, ...], where: Callable[[Event], bool] | None = None):
+    def __init__(
+        self, *types: EventType, reads: tuple[Read, ...], where: Callable[[Event], bool] | None = None
+    ):
         self.types, self.reads, self.where = types, reads, where
 
     def zero(self) -> State:
@@ -238,7 +241,11 @@ class Latest(Reducer):
         def add(state: State, event: Event) -> State:
             if where is not None and not where(event):
                 return state
-            if state is not None and event.occurred_us != state[0] and (event.occurred_us < state[0]) != earliest:
+            if (
+                state is not None
+                and event.occurred_us != state[0]
+                and (event.occurred_us < state[0]) != earliest
+            ):
                 return state
             mine = [*stamped(event), *[read(event) for read in reads]]
             return mine if state is None or wins(mine, state) != earliest else state
@@ -260,7 +267,7 @@ class Earliest(Latest):
 class MostTrusted(Reducer):
     """A value from the most trusted source, then the latest. State: None or [rank, time, source, id, value].
 
-    `inputs` maps an event class, or None for every type, to what reads the value; the first that gives one counts.
+    `inputs` maps an event class, or None for every type, to what reads the value; the first given counts.
     """
 
     def __init__(self, inputs: Mapping[EventType | None, Read]) -> None:

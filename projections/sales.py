@@ -1,4 +1,4 @@
-"""Section `sales`: orders, revenue, opportunities, contracts. Returns lower revenue; refunds belong to billing."""
+"""Section `sales`: orders, revenue, opportunities, contracts. Returns lower revenue, refunds do not."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _channel(event: Event) -> tuple[str, list[int]]:
 
 
 class Products(Keyed):
-    """Products by id, from the lines of orders: total quantity (kept as money of no currency), last bought."""
+    """Products by id, from the lines of orders: quantity (kept as money of no currency), last bought."""
 
     def __init__(self, kept: int) -> None:
         super().__init__(fields=("last_bought_at",), is_open=lambda _: True, kept=kept)
@@ -59,7 +59,9 @@ class Products(Keyed):
     def adders(self, configuration: Configuration) -> dict[str, Add]:
         def add(state: State, event: Event) -> State:
             for line in event.data.lines:
-                self.name(state, line.product_id, stamped(event), [(0, event.occurred_us)], [("", line.quantity)])
+                self.name(
+                    state, line.product_id, stamped(event), [(0, event.occurred_us)], [("", line.quantity)]
+                )
             return self.bounded(state)
 
         return {OrderPlaced.wire_type: add}
@@ -249,4 +251,3 @@ def _product(product: Shown) -> dict[str, Any]:
         "quantity": product.total(""),
         "last_bought_at": instant_or_none(product["last_bought_at"]),
     }
-

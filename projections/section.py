@@ -44,9 +44,7 @@ class Page:
         """A list of entities in their order, cut to its bound."""
         return [show(entity) for entity in self.cut(name, keyed.ordered(state), bound, state[0])]
 
-    def newest(
-        self, name: str, state: State, bound: int, show: Callable[[str, list[Any]], Any]
-    ) -> list[Any]:
+    def newest(self, name: str, state: State, bound: int, show: Callable[[str, list[Any]], Any]) -> list[Any]:
         """A `LatestBy` list, newest first, cut to its bound."""
         return [show(key, held) for key, held in self.cut(name, newest_first(state), bound, state[0])]
 

@@ -63,7 +63,11 @@ class Service(Section):
             url=field("url"),
         ),
         Naming(
-            CaseChanged, "case_id", status=field("status"), owner_id=field("owner_id"), due_at=instant("due_at")
+            CaseChanged,
+            "case_id",
+            status=field("status"),
+            owner_id=field("owner_id"),
+            due_at=instant("due_at"),
         ),
         Naming(CaseResolved, "case_id", status=constant("resolved")),
         Naming(CaseReopened, "case_id", status=constant("open")),
@@ -119,7 +123,9 @@ class Service(Section):
             "replies": {"human": states["human"], "automated": states["automated"]},
             "last_contact": last_contact,
             "cases": page.entities("cases", cls.cases, states["cases"], LIST_MAX, _case),
-            "complaints": page.entities("complaints", cls.complaints, states["complaints"], LIST_MAX, _complaint),
+            "complaints": page.entities(
+                "complaints", cls.complaints, states["complaints"], LIST_MAX, _complaint
+            ),
             "promises": {
                 "kept_count": states["kept_count"],
                 "broken_count": states["broken_count"],
@@ -155,7 +161,11 @@ def newest_concern(entities: list[Shown], began: str, label: str, detail: str | 
     began_us, entity_id, one = max(known, key=lambda item: item[:2])
     text = label.format(id=entity_id)
     said = None if detail is None else one[detail]
-    return began_us, entity_id, text if said is None else f"{text}: {said if detail == 'text' else words(said)}"
+    return (
+        began_us,
+        entity_id,
+        text if said is None else f"{text}: {said if detail == 'text' else words(said)}",
+    )
 
 
 def _last_contact(held: State) -> dict[str, Any] | None:

@@ -38,7 +38,9 @@ def connect(url: str, answer_seconds: float = 5.0) -> redis.Redis:
 
 def install_functions(client: redis.Redis) -> None:
     """Load the server-side functions of this version of scv, in place of any other."""
-    client.execute_command("FUNCTION", "LOAD", "REPLACE", files("stores").joinpath("functions.lua").read_bytes())
+    client.execute_command(
+        "FUNCTION", "LOAD", "REPLACE", files("stores").joinpath("functions.lua").read_bytes()
+    )
 
 
 def check_server(client: redis.Redis) -> None:
@@ -51,7 +53,8 @@ def check_server(client: redis.Redis) -> None:
     policy: Any = client.info("memory").get("maxmemory_policy", "noeviction")
     if policy != "noeviction":
         raise StoreUnfit(
-            f"maxmemory-policy is {policy}: evicted keys would be lost facts; run `CONFIG SET maxmemory-policy noeviction`"
+            f"maxmemory-policy is {policy}: evicted keys would be lost facts; "
+            "run `CONFIG SET maxmemory-policy noeviction`"
         )
 
 
@@ -62,7 +65,8 @@ def claim_generation(client: redis.Redis, generation: str, shape: str) -> None:
     stored: Any = client.get(keys.shape)
     if stored.decode() != shape:
         raise StoreUnfit(
-            f"generation {generation} was built with other settings or projections (shape {stored.decode()}, now "
-            f"{shape}); set SCV_GENERATION to a new one, or put the settings back"
+            f"generation {generation} was built with other settings or projections "
+            f"(shape {stored.decode()}, now {shape}); "
+            "set SCV_GENERATION to a new one, or put the settings back"
         )
     client.set(ACTIVE, f"{generation} {FIRST_PROMOTION}", nx=True)

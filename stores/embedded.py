@@ -5,7 +5,7 @@ Guarantees:
   it, also when that process is killed with -9: a watchdog holds the other end of a pipe, and kills the
   server and removes its directory when the pipe closes.
 - Full memory is an error (`noeviction`), as scv demands of every store; nothing is evicted in silence.
-- `kill()` is a power cut; `restart()` and `restore_dump()` come back at the same port. What comes back is
+- `kill()` gives it no time to tidy up; `restart()` and `restore_dump()` use the same port. What comes back is
   what the append-only file held (`appendonly yes`), else nothing, or the dump.
 
 eventlog/processes.py starts brokers with the same few steps: rooms side by side do not import each other.
@@ -119,7 +119,7 @@ class StoreServer:
         shutil.rmtree(self._directory, ignore_errors=True)
 
     def kill(self) -> None:
-        """End the server as a power cut would; the port, and an append-only file, stay for `restart()`."""
+        """End the server at once (SIGKILL); the port, and an append-only file, stay for `restart()`."""
         if self._watchdog is not None:
             # The watchdog first: once the server is reaped, its number could belong to another process.
             self._watchdog.kill()

@@ -57,9 +57,10 @@ local function version(text)
   return tonumber(position), tonumber(revisions)
 end
 
--- One profile, if it is newer than the stored one. `base` '' writes all sections; else only some changed since base.
-local function put_one(key, new, founder, base, sections)
-  local stored = redis.call('HMGET', key, 'version', 'founder')
+-- One profile, if it is newer than the stored one. `base` '' brings all sections; else only those that differ from the
+-- write of that name, which must be the one that is stored.
+local function put_one(key, new, founder, writer, base, sections)
+  local stored = redis.call('HMGET', key, 'version', 'founder', 'writer')
   if stored[1] then
     if stored[2] ~= founder then return 'founder ' .. stored[2] end
     local position, revisions = version(stored[1])
@@ -67,20 +68,20 @@ local function put_one(key, new, founder, base, sections)
     if position == new_position and revisions == new_revisions then return 'equal' end
     if position > new_position or (position == new_position and revisions > new_revisions) then return 'older' end
   end
-  if base ~= '' and stored[1] ~= base then return 'base' end
-  redis.call('HSET', key, 'version', new, 'founder', founder, 'state', 'live', unpack(sections))
+  if base ~= '' and stored[3] ~= base then return 'base' end
+  redis.call('HSET', key, 'version', new, 'founder', founder, 'state', 'live', 'writer', writer, unpack(sections))
   return 'newer'
 end
 
--- KEYS = profile…  ARGV per key: version, founder, base, number of sections, then name and JSON of each.
+-- KEYS = profile…  ARGV per key: version, founder, writer, base, number of sections, then name and JSON of each.
 -- Gives per key: newer, equal, older, base (send all sections), or 'founder X' (another one holds this id).
 local function put(keys, args)
   local answers, at = {}, 1
   for i = 1, #keys do
-    local sections, count = {}, tonumber(args[at + 3])
-    for j = 1, 2 * count do sections[j] = args[at + 3 + j] end
-    answers[i] = put_one(keys[i], args[at], args[at + 1], args[at + 2], sections)
-    at = at + 4 + 2 * count
+    local sections, count = {}, tonumber(args[at + 4])
+    for j = 1, 2 * count do sections[j] = args[at + 4 + j] end
+    answers[i] = put_one(keys[i], args[at], args[at + 1], args[at + 2], args[at + 3], sections)
+    at = at + 5 + 2 * count
   end
   return answers
 end
@@ -144,7 +145,7 @@ local function lookup(keys, args)
     for i = 1, #stored, 2 do
       local value = stored[i + 1]
       if stored[i] == 'version' or stored[i] == 'state' or stored[i] == 'founder' then value = cjson.encode(value) end
-      sections[#sections + 1] = '"' .. stored[i] .. '":' .. value
+      if stored[i] ~= 'writer' then sections[#sections + 1] = '"' .. stored[i] .. '":' .. value end
     end
     if #sections > 0 then
       table.sort(sections)

@@ -13,7 +13,7 @@ from stores.redis_store import RedisStore
 
 
 def read_progress(url: str, generation: str, lanes: Sequence[Lane]) -> dict[Lane, tuple[int, int, int]]:
-    """Per lane: next offset to fold, end of the topic when last looked, offset assembled up to (0: not begun)."""
+    """Per lane: next offset to fold, its end when last looked, offset assembled up to (0: not begun)."""
     store = RedisStore(url, generation, shared_above=1)
     try:
         found = store.checkpoints(lanes)

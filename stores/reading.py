@@ -1,4 +1,4 @@
-"""Read what other systems read: who an identifier belongs to, and profiles. Plain reads, for one Redis or a cluster.
+"""Read what other systems read: who an identifier belongs to, and profiles. For one Redis or a cluster.
 
 Invariants:
 - Never a silent pick: all customers of a name are given, the caller decides what several mean.
@@ -51,7 +51,7 @@ class ProfileReader:
         return None if active is None else active.decode().split()[0]
 
     def candidates(self, kind: str, value: str) -> list[Candidate]:
-        """All customers that an identifier, a subject or a reference (`order:O-8`) belongs to, by customer id."""
+        """All customers that an identifier, subject or reference (`order:O-8`) belongs to, by customer id."""
         generation = self.active_generation()
         if generation is None:
             return []
@@ -69,7 +69,8 @@ class ProfileReader:
         if stored is None:
             return []
         return [
-            Candidate(one["customer_id"], one["status"], name) for one in msgspec.json.decode(stored)["customers"]
+            Candidate(one["customer_id"], one["status"], name)
+            for one in msgspec.json.decode(stored)["customers"]
         ]
 
     def profile(self, customer_id: str, sections: Sequence[str] | None = None) -> StoredProfile | None:
@@ -83,9 +84,12 @@ class ProfileReader:
         else:
             names = (*_HEAD, *sections)
             values: Any = self._client.hmget(key, *names)
-            stored = {name.encode(): value for name, value in zip(names, values, strict=True) if value is not None}
+            stored = {
+                name.encode(): value for name, value in zip(names, values, strict=True) if value is not None
+            }
         if b"version" not in stored:
             return None
+        stored.pop(b"writer", None)
         version, state, founder = (stored.pop(name.encode()).decode() for name in _HEAD)
         return StoredProfile(
             customer_id, version, state, founder, {name.decode(): value for name, value in stored.items()}

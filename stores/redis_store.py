@@ -27,7 +27,7 @@ from stores.store import (
     StoreBroken,
 )
 
-# Keys of one function call: one that writes 256 parts of 2 kB blocks the server 1.3 ms, so others get their turn.
+# Keys of one function call: writing 256 parts of 2 kB blocks the server 1.3 ms, then others get their turn.
 KEYS_PER_CALL = 256
 # An answer that takes longer than this is as good as none; the lane is then taken up again at its checkpoint.
 ANSWER_SECONDS = 30.0
@@ -80,7 +80,7 @@ class RedisStore:
         return self._client.pipeline(transaction=False)
 
     def load(self, wanted: Mapping[Lane, Sequence[str]]) -> dict[Lane, Loaded]:
-        """Per lane: the parts of these subjects with the checkpoint; one that moved meanwhile gives no parts."""
+        """Per lane: the parts of these subjects with the checkpoint; none where it moved meanwhile."""
         pipe, calls = self._pipe(), []
         for lane, subjects in wanted.items():
             for chunk in _chunks(subjects, KEYS_PER_CALL) if subjects else [()]:
@@ -163,7 +163,7 @@ class RedisStore:
             pipe.execute()
 
     def members(self, subjects: Sequence[str]) -> list[tuple[Membership | None, frozenset[Lane]]]:
-        """Per subject: its membership, None before the graph placed it, and the lanes that hold parts of it."""
+        """Per subject: its membership, None before the graph placed it, and the lanes that hold its parts."""
         pipe = self._pipe()
         for subject in subjects:
             pipe.get(self.keys.membership(subject))
@@ -193,7 +193,7 @@ class RedisStore:
             keys = [self.keys.profile(one.customer_id) for one in chunk]
             args: list[Any] = []
             for one in chunk:
-                args += (one.version, one.founder, one.base or "", len(one.sections))
+                args += (one.version, one.founder, one.writer, one.base or "", len(one.sections))
                 for name, section in one.sections.items():
                     args += (name, section)
             pipe.execute_command("FCALL", "scv_put", len(keys), *keys, *args)

@@ -57,11 +57,13 @@ class Membership(NamedTuple):
 
 
 class ProfileWrite(NamedTuple):
-    """A profile for compare-and-set. With a `base`, `sections` are those changed since that version."""
+    """A profile for compare-and-set. `writer` names this one write; with a `base`, `sections` are those that differ
+    from the write of that name."""
 
     customer_id: str
     version: str
     founder: str
+    writer: str
     base: str | None
     sections: Mapping[str, bytes]
 
@@ -103,7 +105,7 @@ class Store(Protocol):
         """Add (subject, lane) and (reference, subject); both only ever grow."""
 
     def members(self, subjects: Sequence[str]) -> list[tuple[Membership | None, frozenset[Lane]]]:
-        """Per subject: its membership, None before the graph placed it, and the lanes that hold parts of it."""
+        """Per subject: its membership, None before the graph placed it, and the lanes that hold its parts."""
 
     def parts(self, wanted: Sequence[tuple[Lane, str]]) -> list[bytes | None]:
         """The parts as they are now."""

@@ -9,6 +9,7 @@ Invariants (L4):
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
@@ -16,13 +17,15 @@ import msgspec
 
 from models.catalogue import CHANGES_TOPIC
 from models.record import Lane
-from projections.assembling import Labels, Profile, assemble
+from projections.assembling import Labels, Member, Profile, View, assemble
 from projections.parts import Part, unpack
 from stores.store import Membership, ProfileWrite, Store
 
 TRIES = 3
 # So many customers are read, merged and written at a time: what a worker holds of them is bounded.
 CUSTOMERS_AT_ONCE = 512
+# About 2 kB each: the customers that are busy now. One that is not remembered is assembled whole.
+VIEWS_MAX = 50_000
 
 _write = msgspec.json.Encoder().encode
 
@@ -45,11 +48,22 @@ class Customer(NamedTuple):
     members: tuple[str, ...]
 
 
-class Assembler:
-    """Assembles for one generation."""
+class Seen(NamedTuple):
+    """The profile as this worker wrote it last: the mark it left, and what it need not make again."""
 
-    def __init__(self, store: Store, outlet: Outlet, labels: Labels, point: Callable[[str], None]) -> None:
-        self.store, self.outlet, self.labels, self.point = store, outlet, labels, point
+    writer: str
+    view: View
+
+
+class Assembler:
+    """Assembles for one generation. `name` tells this worker's writes from all others'."""
+
+    def __init__(
+        self, store: Store, outlet: Outlet, labels: Labels, name: str, point: Callable[[str], None]
+    ) -> None:
+        self.store, self.outlet, self.labels, self.name, self.point = store, outlet, labels, name, point
+        self._seen: OrderedDict[str, Seen] = OrderedDict()
+        self._writes = 0
 
     def assemble(self, subjects: Sequence[str], fresh: Mapping[str, tuple[Lane, Part]]) -> set[str]:
         """Bring the profiles of these subjects' customers up to date; gives the subjects for which that worked.
@@ -65,6 +79,8 @@ class Assembler:
                 assembled = self._try(left, {} if attempt else fresh)
                 done |= assembled
                 left = [subject for subject in left if subject not in assembled]
+        while len(self._seen) > VIEWS_MAX:
+            self._seen.popitem(last=False)
         return done
 
     def _try(self, subjects: Sequence[str], fresh: Mapping[str, tuple[Lane, Part]]) -> set[str]:
@@ -72,28 +88,54 @@ class Assembler:
         self.point("between membership and parts")
         parts = self._parts(customers, lanes, fresh)
         self.point("between parts and profile")
-        profiles = [
-            assemble(
-                {member: parts[member] for member in customer.members if parts[member]},
-                self.labels,
-                customer.position,
-                customer.founder,
-            )
+        members = {
+            customer.founder: [one for member in customer.members for one in parts[member]]
             for customer in customers
-            if any(parts[member] for member in customer.members)
-        ]
-        answers = self.store.put_profiles(
-            [ProfileWrite(one.customer_id, one.version, one.founder, None, one.sections) for one in profiles]
-        )
+        }
+        profiles = self._put([customer for customer in customers if members[customer.founder]], members)
         self.point("after profile")
-        settled = [one for one, answer in zip(profiles, answers, strict=True) if answer in ("newer", "equal")]
-        self._side_effects(settled)
+        self._side_effects(profiles, members)
         self.point("after side effects")
-        founders = {one.founder for one in settled}
-        held = {member for one in customers if one.founder in founders for member in one.members}
-        # A subject without any part (the store went back) has nothing to show; its lane folds it anew.
-        empty = {member for one in customers if not any(parts[m] for m in one.members) for member in one.members}
-        return {subject for subject in subjects if subject in held or subject in empty}
+        # A customer without any part (the store went back) has nothing to show; its lane folds it anew.
+        settled = {one.founder for one in profiles} | {name for name, found in members.items() if not found}
+        held = {member for customer in customers if customer.founder in settled for member in customer.members}
+        return {subject for subject in subjects if subject in held}
+
+    def _put(self, customers: Sequence[Customer], members: Mapping[str, Sequence[Member]]) -> list[Profile]:
+        """Write the profiles; gives those that are in place. A stale view costs a second, whole write."""
+        settled: list[Profile] = []
+        waiting = [(customer, self._seen.get(customer.founder)) for customer in customers]
+        while waiting:
+            made = [
+                assemble(members[one.founder], self.labels, one.position, one.founder, seen.view if seen else None)
+                for one, seen in waiting
+            ]
+            writes = [self._write(profile, seen) for profile, (_, seen) in zip(made, waiting, strict=True)]
+            answers = self.store.put_profiles(writes)
+            again = []
+            for (customer, _), profile, write, answer in zip(waiting, made, writes, answers, strict=True):
+                self._seen.pop(customer.founder, None)
+                if answer == "newer":
+                    self._seen[customer.founder] = Seen(write.writer, profile.view)
+                if answer in ("newer", "equal"):
+                    settled.append(profile)
+                elif answer == "base":
+                    again.append((customer, None))
+            waiting = again
+        return settled
+
+    def _write(self, profile: Profile, seen: Seen | None) -> ProfileWrite:
+        self._writes += 1
+        # Only upon this worker's own last write are the sections left out what the store still holds.
+        base = None if seen is None else seen.writer
+        return ProfileWrite(
+            profile.customer_id,
+            profile.version,
+            profile.founder,
+            f"{self.name}.{self._writes}",
+            base,
+            profile.sections,
+        )
 
     def _customers(self, subjects: Sequence[str]) -> tuple[list[Customer], dict[str, frozenset[Lane]]]:
         """The customers that these subjects belong to, and the lanes of all their members."""
@@ -112,27 +154,32 @@ class Assembler:
         customers: Sequence[Customer],
         lanes: Mapping[str, frozenset[Lane]],
         fresh: Mapping[str, tuple[Lane, Part]],
-    ) -> dict[str, list[Part]]:
-        parts: dict[str, list[Part]] = {}
+    ) -> dict[str, list[Member]]:
+        parts: dict[str, list[Member]] = {}
         wanted: list[tuple[Lane, str]] = []
         for customer in customers:
             for member in customer.members:
                 own = fresh.get(member)
                 if own is not None and len(customer.members) == 1 and lanes[member] == {own[0]}:
-                    parts[member] = [own[1]]
+                    parts[member] = [Member(member, str(own[0]), own[1])]
                 else:
                     parts[member] = []
                     wanted += [(lane, member) for lane in sorted(lanes[member])]
         if wanted:
-            for (_, member), packed in zip(wanted, self.store.parts(wanted), strict=True):
+            for (lane, member), packed in zip(wanted, self.store.parts(wanted), strict=True):
                 if packed is not None:
-                    parts[member].append(unpack(packed))
+                    parts[member].append(Member(member, str(lane), unpack(packed)))
         return parts
 
-    def _side_effects(self, profiles: Sequence[Profile]) -> None:
+    def _side_effects(self, profiles: Sequence[Profile], members: Mapping[str, Sequence[Member]]) -> None:
         if not profiles:
             return
-        self.store.index([(name, one.customer_id) for one in profiles for name in one.identifiers])
+        names = [
+            (name, one.customer_id)
+            for one in profiles
+            for name in {*(member.subject for member in members[one.founder]), *one.view.identifiers}
+        ]
+        self.store.index(sorted(names))
         self.point("between indexes and notice")
         for one in profiles:
             notice = {

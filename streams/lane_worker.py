@@ -73,7 +73,7 @@ class Round:
 class FoldingWorker:
     """The `LaneWorker` that builds profiles.
 
-    `clock_ms` says what time it is (for freshness, never for folding); `wait(n)` waits before the n-th try to reach
+    `name` is unique to this worker's run. `clock_ms` says what time it is (for freshness, never for folding); `wait(n)` waits before the n-th try to reach
     a service that is away; `point(name)` is called between steps, so that a simulator can stop there.
     """
 
@@ -84,6 +84,7 @@ class FoldingWorker:
         folder: Folder,
         labels: Labels,
         *,
+        name: str,
         link_topic: str,
         cache: PartCache,
         clock_ms: Callable[[], int],
@@ -93,7 +94,7 @@ class FoldingWorker:
         self.store, self.outlet, self.link_topic = store, outlet, link_topic
         self.cache, self.clock_ms, self.wait, self.point = cache, clock_ms, wait, point
         self.folder = folder
-        self.assembler = Assembler(store, outlet, labels, point)
+        self.assembler = Assembler(store, outlet, labels, name, point)
         self.held: dict[Lane, Held] = {}
         self.counters = Counters()
 

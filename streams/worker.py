@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 import time
+import uuid
 from collections.abc import Callable
 
 import redis
@@ -41,6 +42,7 @@ def folding_worker(settings: Settings, point: Callable[[str], None] = lambda _: 
         LogProducer(settings.kafka, client_id="scv-worker"),
         Folder(Projection(configuration)),
         Labels(settings.generation, settings.config),
+        name=uuid.uuid4().hex[:12],
         link_topic=link_log(settings.generation),
         cache=PartCache(settings.cache_mib * 1024 * 1024),
         clock_ms=lambda: time.time_ns() // 1_000_000,

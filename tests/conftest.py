@@ -29,7 +29,7 @@ from tests import servers
 KINDS = ("embedded", "apache", "containers")
 
 
-def pytest_configure(config: pytest.Config) -> None:
+def pytest_configure() -> None:
     """Refuse a misspelt SCV_REQUIRE: it would let CI pass without what it demands."""
     try:
         servers.required_kinds()

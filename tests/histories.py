@@ -17,13 +17,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from zlib import crc32
 
-from history_data import DataMaker, Json
-from history_garbage import GARBAGE
-
 from models.catalogue import DOMAIN_TOPICS, topic_of
 from models.dead_letter import Reason
 from models.event import EVENT_TYPES
 from models.record import Record
+from tests.history_data import DataMaker, Json
+from tests.history_garbage import GARBAGE
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
 # A source whose name begins like another's, and one below another: trust must tell them apart.

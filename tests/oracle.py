@@ -7,8 +7,8 @@ Guarantees:
 - Each subject is its own customer.
 
 How it works: `oracle_reading` makes an event of a record. `oracle_parts` keeps the events of a part in a
-list, in log order; only what a bound forgets inside a part, and what docs/profile.md says happens in log order,
-is walked through event by event. All else is asked of the lists of all parts of a subject, joined, by
+list, in log order; only what a bound forgets inside a part, and what docs/profile.md says happens in log
+order, is walked through event by event. All else is asked of the lists of all parts of a subject, joined, by
 `oracle_customer` and the files of the sections.
 """
 
@@ -16,16 +16,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from oracle_customer import Customer, Document
-from oracle_dealings import billing, sales, service
-from oracle_parts import Part
-from oracle_person import consent, identity, marketing, meta, timeline, traits
-from oracle_reading import customer_id, told
-from oracle_summary import summary
-
 from models.catalogue import DOMAIN_TOPICS
 from models.dead_letter import Fault
 from models.record import Record
+from tests.oracle_customer import Customer, Document
+from tests.oracle_dealings import billing, sales, service
+from tests.oracle_parts import Part
+from tests.oracle_person import consent, identity, marketing, meta, timeline, traits
+from tests.oracle_reading import customer_id, told
+from tests.oracle_summary import summary
 
 
 def _once(records: Iterable[Record]) -> list[Record]:

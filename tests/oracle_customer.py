@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from oracle_parts import IDENTIFIERS, INVOICES, Entries, Name, Part, Said, in_order, latest, latest_of
-from oracle_reading import Key, Told
+from tests.oracle_parts import IDENTIFIERS, INVOICES, Entries, Name, Part, Said, in_order, latest, latest_of
+from tests.oracle_reading import Key, Told
 
 Document = dict[str, Any]
 

@@ -6,8 +6,8 @@ from collections import Counter
 from fractions import Fraction
 from math import floor
 
-from oracle_customer import Customer, Document
-from oracle_parts import (
+from tests.oracle_customer import Customer, Document
+from tests.oracle_parts import (
     INVOICES,
     PROMISES,
     THREADS,
@@ -20,7 +20,7 @@ from oracle_parts import (
     threads_in_order,
     total,
 )
-from oracle_reading import Told, instant
+from tests.oracle_reading import Told, instant
 
 FAILURES_MAX = 20
 REPLY_SECONDS = 1_800

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from oracle_reading import Key, Told, instant, microseconds
+from tests.oracle_reading import Key, Told, instant, microseconds
 
 IDENTIFIERS = "identity.identifiers"
 CAMPAIGNS = "marketing.last_campaign"

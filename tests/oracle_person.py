@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from oracle_customer import SHOWN, Customer, Document
-from oracle_parts import CAMPAIGNS, IDENTIFIERS, earliest_of, latest, latest_of, text
-from oracle_reading import Key, Told, customer_id, instant, normal, title
+from tests.oracle_customer import SHOWN, Customer, Document
+from tests.oracle_parts import CAMPAIGNS, IDENTIFIERS, earliest_of, latest, latest_of, text
+from tests.oracle_reading import Key, Told, customer_id, instant, normal, title
 
 PERSONAL = ("given_name", "family_name", "birthdate", "email", "phone_number", "tier", "locale", "zoneinfo")
 TOUCHES = {

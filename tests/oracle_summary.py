@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from oracle_customer import Customer, Document
-from oracle_dealings import balances, failures_in_a_row, latest_failure
-from oracle_parts import PROMISES, is_open, latest, latest_of
-from oracle_person import chosen
-from oracle_reading import cut, microseconds, words
+from tests.oracle_customer import Customer, Document
+from tests.oracle_dealings import balances, failures_in_a_row, latest_failure
+from tests.oracle_parts import PROMISES, is_open, latest, latest_of
+from tests.oracle_person import chosen
+from tests.oracle_reading import cut, microseconds, words
 
 SUMMARY_TEXT_MAX = 255
 

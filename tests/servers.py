@@ -64,7 +64,8 @@ def containers_available() -> str | None:
         timeout=20,
     )
     if asked.returncode != 0:
-        return f"containers need a Docker engine: {(asked.stderr.strip().splitlines() or ['it does not answer'])[-1]}"
+        reason = (asked.stderr.strip().splitlines() or ["it does not answer"])[-1]
+        return f"containers need a Docker engine: {reason}"
     return None
 
 

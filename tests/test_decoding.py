@@ -21,7 +21,7 @@ from models.catalogue import EVENT_TYPES, TOPIC_OF_DOMAIN, domain_of, event_mode
 from models.dead_letter import DeadLetter, Fault, Reason, wire_dead_letter
 from models.decoding import FUTURE_TOLERANCE_US, RECORD_BYTES_MAX, Event, fast_decoder, microseconds
 from models.event import Shape
-from event_strategies import any_events, events, mangled, odd_values
+from tests.event_strategies import any_events, events, mangled, odd_values
 
 LOG_US = microseconds(datetime(2026, 3, 1, 10, 42, 8, tzinfo=UTC))
 FAR_AHEAD_US = microseconds(datetime(9999, 12, 31, tzinfo=UTC))
@@ -41,7 +41,9 @@ def examples(usual: int) -> Examples:
 def exact(value: Any) -> Any:
     """A form that is equal only where types are too: 1, 1.0 and True differ, and 0.0 and -0.0."""
     if isinstance(value, msgspec.Struct):
-        return type(value).__name__, {name: exact(inner) for name, inner in msgspec.structs.asdict(value).items()}
+        return type(value).__name__, {
+            name: exact(inner) for name, inner in msgspec.structs.asdict(value).items()
+        }
     if isinstance(value, dict):
         return {name: exact(inner) for name, inner in value.items()}
     if isinstance(value, list):
@@ -55,7 +57,9 @@ def binary_mode(event: dict[str, Any]) -> tuple[bytes, list[tuple[str, bytes | N
     """Value and headers of the same event in binary content mode."""
     attributes = {name: value for name, value in event.items() if name != "data" and value is not None}
     content_type = attributes.pop("datacontenttype", None)
-    headers: list[tuple[str, bytes | None]] = [(f"ce_{name}", text.encode()) for name, text in attributes.items()]
+    headers: list[tuple[str, bytes | None]] = [
+        (f"ce_{name}", text.encode()) for name, text in attributes.items()
+    ]
     if content_type is not None:
         headers.append(("content-type", content_type.encode()))
     return msgspec.json.encode(event["data"]), headers
@@ -82,7 +86,9 @@ def test_every_valid_event_is_read_fast_and_equals_the_careful_reading(wire_type
 
 @examples(800)
 @given(st.data(), st.sampled_from([LOG_US, FAR_AHEAD_US, -1_000]))
-def test_what_is_read_fast_is_read_the_same_way_carefully_and_nothing_raises(data: st.DataObject, log_us: int) -> None:
+def test_what_is_read_fast_is_read_the_same_way_carefully_and_nothing_raises(
+    data: st.DataObject, log_us: int
+) -> None:
     event = data.draw(any_events())
     value = data.draw(mangled(event))
     key: bytes | None = event["subject"].encode()
@@ -101,7 +107,18 @@ def test_what_is_read_fast_is_read_the_same_way_carefully_and_nothing_raises(dat
     st.none() | st.binary(max_size=60) | odd_values(),
     st.lists(
         st.tuples(
-            st.sampled_from(["ce_specversion", "CE_TYPE", "ce_id", "ce_source", "ce_subject", "ce_data", "content-type", "ce_"])
+            st.sampled_from(
+                [
+                    "ce_specversion",
+                    "CE_TYPE",
+                    "ce_id",
+                    "ce_source",
+                    "ce_subject",
+                    "ce_data",
+                    "content-type",
+                    "ce_",
+                ]
+            )
             | st.text(max_size=5),
             st.none() | st.binary(max_size=5) | st.sampled_from([b"1.0", b"sales.order_placed", b"crm:1"]),
         ),
@@ -122,7 +139,9 @@ def test_broken_headers_give_an_event_or_a_fault(data: st.DataObject) -> None:
     event = data.draw(any_events())
     value, headers = binary_mode(event)
     at = data.draw(st.integers(0, len(headers) - 1))
-    changed = data.draw(st.none() | st.binary(max_size=5) | st.sampled_from([b"", b"\xff", b"\xed\xa0\x80", b"1" * 5_000]))
+    changed = data.draw(
+        st.none() | st.binary(max_size=5) | st.sampled_from([b"", b"\xff", b"\xed\xa0\x80", b"1" * 5_000])
+    )
     headers[at] = (headers[at][0], changed)
     if data.draw(st.booleans()):
         value = data.draw(odd_values())
@@ -152,8 +171,13 @@ def letter(topic: str, key: bytes | None, value: bytes | None, read: Event | Fau
 
 
 @examples(150)
-@given(any_events(), st.dictionaries(st.from_regex(r"x_[a-z]{1,5}", fullmatch=True), st.integers() | st.none(), max_size=3))
-def test_unknown_fields_are_counted_at_every_depth_and_change_nothing_else(event: dict[str, Any], extra: dict[str, Any]) -> None:
+@given(
+    any_events(),
+    st.dictionaries(st.from_regex(r"x_[a-z]{1,5}", fullmatch=True), st.integers() | st.none(), max_size=3),
+)
+def test_unknown_fields_are_counted_at_every_depth_and_change_nothing_else(
+    event: dict[str, Any], extra: dict[str, Any]
+) -> None:
     value, key, topic = msgspec.json.encode(event), event["subject"].encode(), topic_of(event["type"])
     assume(len(value) < RECORD_BYTES_MAX - 50_000)
     plain = careful.read(topic, key, value, [], LOG_US)
@@ -177,7 +201,9 @@ def test_times_stand_only_at_the_top_of_an_events_data() -> None:
     """The fast decoder examines times there; a time in a nested shape would need the same."""
     nested = [kind for kind in _all_shapes() if kind not in EVENT_TYPES.values()]
     assert nested
-    assert not [kind for kind in nested for info in kind.model_fields.values() if "datetime" in str(info.annotation)]
+    assert not [
+        kind for kind in nested for info in kind.model_fields.values() if "datetime" in str(info.annotation)
+    ]
 
 
 def _all_shapes() -> list[type[Shape]]:
@@ -194,7 +220,9 @@ def _all_shapes() -> list[type[Shape]]:
     return found
 
 
-@pytest.mark.parametrize("offset_us, clamped", [(FUTURE_TOLERANCE_US, False), (FUTURE_TOLERANCE_US + 1_000_000, True)])
+@pytest.mark.parametrize(
+    "offset_us, clamped", [(FUTURE_TOLERANCE_US, False), (FUTURE_TOLERANCE_US + 1_000_000, True)]
+)
 def test_a_time_far_ahead_of_the_log_becomes_the_log_time(offset_us: int, clamped: bool) -> None:
     at = datetime.fromtimestamp((LOG_US + offset_us) / 1e6, UTC).isoformat()
     for read in both(time=at):
@@ -248,7 +276,13 @@ DATA = {"invoice_id": "I-88", "amount_minor": 4990, "currency": "EUR", "due_at":
 
 def invoice(**changes: Any) -> bytes:
     """A valid event, but for the changes."""
-    event = {"specversion": "1.0", "id": "1", "source": "erp", "type": "billing.invoice_issued", "subject": "billing:A-9"}
+    event = {
+        "specversion": "1.0",
+        "id": "1",
+        "source": "erp",
+        "type": "billing.invoice_issued",
+        "subject": "billing:A-9",
+    }
     return msgspec.json.encode({**event, "data": DATA, **changes})
 
 

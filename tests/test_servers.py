@@ -1,4 +1,4 @@
-"""The servers that scv starts by itself: they end with their parent, come back as they should, and say why not."""
+"""The servers that scv starts itself: they end with their parent, come back as they should, say why not."""
 
 import os
 import signal
@@ -83,10 +83,10 @@ def test_a_store_is_set_back_to_an_older_dump(
         client.set("after", 1)
         store.restore_dump(tmp_path / "older.rdb")
         assert store.url == url
-        assert {key: client.get(key) for key in client.keys()} == {b"before": b"1"}
+        assert {key: client.get(key) for key in client.scan_iter()} == {b"before": b"1"}
         client.set("later", 1)
         store.restart()
-        # What comes back from a power cut is what was appended to the file, and nothing of the dump besides.
+        # What comes back after a kill is what was appended to the file, and nothing of the dump besides.
         assert set(client.keys()) == ({b"before", b"later"} if options else set())
 
 
@@ -99,9 +99,7 @@ def test_a_store_refuses_to_evict(store_class: type[StoreServer]) -> None:
 
 def test_a_server_that_does_not_start_says_why_in_one_line() -> None:
     with EmbeddedStore() as store:
-        with pytest.raises(
-            StoreNotStarted, match="Address already in use|Could not create server TCP"
-        ) as store_failed:
+        with pytest.raises(StoreNotStarted, match="in use|Could not create server TCP") as store_failed:
             EmbeddedStore(port=store.port)
         with pytest.raises(BrokerNotStarted, match="in use") as broker_failed:
             EmbeddedBroker(port=store.port)
