@@ -19,6 +19,7 @@ help:  ## Say what there is.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(STAMP)  ## Make .venv and install scv there; quick when nothing changed.
+	@:
 
 # Found by trying: `python3` may be an older one while a newer stands beside it.
 $(STAMP): pyproject.toml constraints.txt

@@ -34,6 +34,8 @@ ANSWER_SECONDS_MAX = 20.0
 CONNECT_SECONDS_MAX = 5.0
 
 TOPIC_ALREADY_EXISTS = 36
+# As the protocol says "as many copies as you like".
+BROKERS_DEFAULT = -1
 
 # All that matters of its many lines on a lost connection arrives as the error that it raises.
 if logging.getLogger("kafka").level == logging.NOTSET:
@@ -52,11 +54,12 @@ def create_topics(
     partitions: int = PARTITIONS,
     generation: str = FIRST_GENERATION,
     plan: Iterable[Topic] | None = None,
+    replication: int = BROKERS_DEFAULT,
 ) -> list[str]:
     """Create the topics of the plan that do not exist yet, and return their names, in the plan's order.
 
-    `plan` replaces the whole plan of topics.py. Returns when every lane has a leader. Copies are as many
-    as the broker's `default.replication.factor` says.
+    `plan` replaces the whole plan of topics.py; `replication` is the number of copies of each lane, else as
+    many as the broker's `default.replication.factor` says. Returns when every lane has a leader.
     """
     topics = tuple(plan) if plan is not None else topic_plan(partitions, generation)
     with _admin(bootstrap) as admin:
@@ -64,7 +67,7 @@ def create_topics(
         wanted = {
             topic.name: {
                 "num_partitions": topic.partitions,
-                "replication_factor": -1,
+                "replication_factor": replication,
                 "configs": dict(topic.settings),
             }
             for topic in topics
@@ -138,8 +141,8 @@ def lane_ends(bootstrap: str, topics: Collection[str]) -> dict[tuple[str, int], 
         return {}
     with _admin(bootstrap) as admin:
         lanes = _lanes(bootstrap, admin, topics)
-        earliest = admin.list_partition_offsets({lane: OffsetSpec.EARLIEST for lane in lanes})
-        latest = admin.list_partition_offsets({lane: OffsetSpec.LATEST for lane in lanes})
+        earliest = admin.list_partition_offsets(dict.fromkeys(lanes, OffsetSpec.EARLIEST))
+        latest = admin.list_partition_offsets(dict.fromkeys(lanes, OffsetSpec.LATEST))
         embedded = admin.describe_cluster()["cluster_id"] == EMBEDDED_CLUSTER_ID
     ends: dict[tuple[str, int], Ends] = {
         Lane(lane.topic, lane.partition): Ends(earliest[lane].offset, latest[lane].offset)

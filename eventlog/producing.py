@@ -13,6 +13,7 @@ import logging
 import time
 from collections.abc import Sequence
 from types import TracebackType
+from typing import Self
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
@@ -137,7 +138,7 @@ class LogProducer:
         finally:
             self._client = None
 
-    def __enter__(self) -> "LogProducer":
+    def __enter__(self) -> Self:
         """This producer."""
         return self
 

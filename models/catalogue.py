@@ -40,9 +40,18 @@ def _consent_status_became_granted(data: dict[str, Any]) -> dict[str, Any]:
     return data
 
 
+def _order_total_became_amount(data: dict[str, Any]) -> dict[str, Any]:
+    """`sales.order_placed` 1 → 2: the amount was called `total_minor`."""
+    total = data.pop("total_minor", None)
+    if total is not None:
+        data.setdefault("amount_minor", total)
+    return data
+
+
 # (wire type, version read) → what makes version + 1 of it. The data is a copy; change it in place.
 UPCASTERS: Mapping[tuple[str, int], Upcaster] = {
     ("marketing.consent_changed", 1): _consent_status_became_granted,
+    ("sales.order_placed", 1): _order_total_became_amount,
 }
 
 

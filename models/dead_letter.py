@@ -15,7 +15,7 @@ import msgspec
 
 
 class Reason(StrEnum):
-    """Why a record could not be folded, in the order in which it is examined."""
+    """Why a record could not be folded, about in the order in which it is examined."""
 
     TOO_LARGE = "too_large"
     NO_VALUE = "no_value"

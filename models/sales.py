@@ -46,8 +46,8 @@ class OrderLine(Shape):
     margin_minor: Minor | None = None
 
 
-class OrderPlaced(EventData, wire_type="sales.order_placed", shown_as="Order {order_id} placed"):
-    """The customer bought."""
+class OrderPlaced(EventData, wire_type="sales.order_placed", version=2, shown_as="Order {order_id} placed"):
+    """The customer bought. Version 1 called `amount_minor` `total_minor`."""
 
     order_id: Id
     amount_minor: Minor

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 from pydantic_settings import (
     BaseSettings,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
@@ -24,6 +26,13 @@ CONFIG_VARIABLE = "SCV_CONFIG"
 # Changed by hand when a change of the code changes what parts hold or what the profile says of them.
 PARTS_VERSION = 1
 DERIVE_VERSION = 1
+
+
+def _split(value: Any) -> Any:
+    """`crm, shop` as a variable says it; a TOML file has a list."""
+    if not isinstance(value, str):
+        return value
+    return tuple(name for part in value.split(",") if (name := part.strip()))
 
 
 class Settings(BaseSettings):
@@ -43,7 +52,7 @@ class Settings(BaseSettings):
     region: Annotated[str, Field(pattern=r"^[A-Z]{2}$")] = Field(
         "DE", description="Numbering plan (ISO 3166) of phone numbers that are written without a +."
     )
-    trust: Annotated[tuple[str, ...], Field(max_length=50)] = Field(
+    trust: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), Field(max_length=50)] = Field(
         (),
         description="CloudEvents sources from the most trusted on; a source not named here is trusted least.",
     )
@@ -73,9 +82,14 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Arguments first, then variables, then the TOML file."""
+        """Arguments first, then variables, then the TOML file; FileNotFoundError when it names none."""
         sources: tuple[PydanticBaseSettingsSource, ...] = (init_settings, env_settings)
         if path := os.environ.get(CONFIG_VARIABLE):
+            # Left to itself, the source would take a missing file for an empty one.
+            if not Path(path).is_file():
+                raise FileNotFoundError(
+                    f"{CONFIG_VARIABLE}={path}: no such file; name a TOML file or unset it"
+                )
             sources += (TomlConfigSettingsSource(settings_cls, toml_file=path),)
         return sources
 

@@ -15,7 +15,6 @@ PRODUCTS = (
 )  # fmt: skip
 PRODUCT_WEIGHTS = (10, 12, 10, 9, 7, 5, 3, 14, 1, 10)
 FAILURE_CODES = ("card_expired", "insufficient_funds", "card_declined", "mandate_revoked")
-PLANS = (("care-plus", 4990, "P1M"), ("care-basic", 990, "P1M"), ("delivery-pass", 4900, "P1Y"))
 RETURN_REASONS = ("wrong_size", "damaged", "not_as_described", "changed_mind")
 
 
@@ -36,16 +35,31 @@ def order(life: Life, days_ago: float, campaign_id: str | None = None) -> None:
     if channel in ("web", "app"):
         at = _browse(life, at, channel, campaign_id)
         if life.chance(0.05):
-            life.tell("sales.basket_abandoned", at, "shop/web", basket_id=life.id("B"), channel=channel,
-                      amount_minor=life.price(life.rng.choice(PRODUCTS)[1]), currency=life.country.currency,
-                      touchpoint="checkout.basket", outcome="abandoned")
+            life.tell(
+                "sales.basket_abandoned",
+                at,
+                "shop/web",
+                basket_id=life.id("B"),
+                channel=channel,
+                amount_minor=life.price(life.rng.choice(PRODUCTS)[1]),
+                currency=life.country.currency,
+                touchpoint="checkout.basket",
+                outcome="abandoned",
+            )
             return
         at = life.later(at, 0.02, 0.2)
     placed = _place(life, at, channel, campaign_id)
     if life.chance(0.04):
-        life.tell("sales.order_cancelled", life.later(at, 1, 20), "shop/checkout", order_id=placed.order_id,
-                  delta_minor=-placed.amount_minor, currency=life.country.currency,
-                  reason=life.rng.choice(("changed_mind", "too_slow", "ordered_twice")), channel=channel)
+        life.tell(
+            "sales.order_cancelled",
+            life.later(at, 1, 20),
+            "shop/checkout",
+            order_id=placed.order_id,
+            delta_minor=-placed.amount_minor,
+            currency=life.country.currency,
+            reason=life.rng.choice(("changed_mind", "too_slow", "ordered_twice")),
+            channel=channel,
+        )
         return
     if channel == "store":
         survey_after(life, life.later(at, 2, 30), "store", share=0.12)
@@ -57,34 +71,69 @@ def order(life: Life, days_ago: float, campaign_id: str | None = None) -> None:
 def _browse(life: Life, at: datetime, channel: str, campaign_id: str | None) -> datetime:
     for step in range(life.rng.randint(1, 4)):
         product = life.rng.choices(PRODUCTS, PRODUCT_WEIGHTS)[0][0]
-        life.tell("marketing.page_viewed", at, "shop/web", page=f"/products/{product}", channel=channel,
-                  campaign_id=campaign_id if step == 0 else None)
+        life.tell(
+            "marketing.page_viewed",
+            at,
+            "shop/web",
+            page=f"/products/{product}",
+            channel=channel,
+            campaign_id=campaign_id if step == 0 else None,
+        )
         at = life.later(at, 0.01, 0.12)
     return at
 
 
 def _place(life: Life, at: datetime, channel: str, campaign_id: str | None) -> Order:
     lines: list[dict[str, Any]] = []
-    for product, cents, margin in life.rng.choices(PRODUCTS, PRODUCT_WEIGHTS, k=life.rng.choices((1, 2, 3), (6, 3, 1))[0]):
+    for product, cents, margin in life.rng.choices(
+        PRODUCTS, PRODUCT_WEIGHTS, k=life.rng.choices((1, 2, 3), (6, 3, 1))[0]
+    ):
         quantity = life.rng.choices((1, 2, 3), (8, 2, 1))[0]
         amount = quantity * life.price(cents)
-        lines.append({"product_id": product, "quantity": quantity, "amount_minor": amount,
-                      "margin_minor": amount * margin // 100})
+        lines.append(
+            {
+                "product_id": product,
+                "quantity": quantity,
+                "amount_minor": amount,
+                "margin_minor": amount * margin // 100,
+            }
+        )
     amount = sum(line["amount_minor"] for line in lines)
     order_id = life.id("O")
     promised = (at + timedelta(days=3)).replace(hour=18, minute=0, second=0)
     if channel in ("web", "app") and life.chance(0.06):
         # The first try of the payment fails, the second works: that is friction, too.
-        life.tell("service.task_attempted", life.later(at, -0.1, -0.02), "shop/web", task="pay", outcome="failed",
-                  seconds=life.rng.randint(20, 120), errors=1, clicks=life.rng.randint(4, 12), channel=channel,
-                  touchpoint="checkout.payment", problem_code="card_declined", asked_for=["card_number"])
-    life.tell("sales.order_placed", at, "store/pos" if channel == "store" else "shop/checkout", order_id=order_id,
-              amount_minor=amount, currency=life.country.currency, lines=lines,
-              margin_minor=sum(line["margin_minor"] for line in lines), channel=channel, campaign_id=campaign_id,
-              promised_at=None if channel == "store" else instant(promised),
-              touchpoint="checkout.payment", outcome="succeeded",
-              store_id=life.rng.choice(("ST-1", "ST-2", "ST-3")) if channel == "store" else None,
-              identifiers=life.person.identifiers()[:1] if channel == "web" and life.chance(0.3) else None)
+        life.tell(
+            "service.task_attempted",
+            life.later(at, -0.1, -0.02),
+            "shop/web",
+            task="pay",
+            outcome="failed",
+            seconds=life.rng.randint(20, 120),
+            errors=1,
+            clicks=life.rng.randint(4, 12),
+            channel=channel,
+            touchpoint="checkout.payment",
+            problem_code="card_declined",
+            asked_for=["card_number"],
+        )
+    life.tell(
+        "sales.order_placed",
+        at,
+        "store/pos" if channel == "store" else "shop/checkout",
+        order_id=order_id,
+        amount_minor=amount,
+        currency=life.country.currency,
+        lines=lines,
+        margin_minor=sum(line["margin_minor"] for line in lines),
+        channel=channel,
+        campaign_id=campaign_id,
+        promised_at=None if channel == "store" else instant(promised),
+        touchpoint="checkout.payment",
+        outcome="succeeded",
+        store_id=life.rng.choice(("ST-1", "ST-2", "ST-3")) if channel == "store" else None,
+        identifiers=life.person.identifiers()[:1] if channel == "web" and life.chance(0.3) else None,
+    )
     return Order(order_id, at, promised, amount, channel)
 
 
@@ -93,10 +142,23 @@ def _deliver(life: Life, placed: Order) -> None:
     at = life.later(placed.promised_at, 10, 90) if late else life.later(placed.promised_at, -30, -1)
     if life.chance(0.03):
         amended = -placed.amount_minor // 10
-        life.tell("sales.order_amended", life.later(placed.placed_at, 2, 20), "shop/checkout",
-                  order_id=placed.order_id, delta_minor=amended, currency=life.country.currency)
-    life.tell("sales.order_delivered", at, "warehouse", order_id=placed.order_id, touchpoint="delivery",
-              outcome="failed" if late else "succeeded", problem_code="late" if late else None)
+        life.tell(
+            "sales.order_amended",
+            life.later(placed.placed_at, 2, 20),
+            "shop/checkout",
+            order_id=placed.order_id,
+            delta_minor=amended,
+            currency=life.country.currency,
+        )
+    life.tell(
+        "sales.order_delivered",
+        at,
+        "warehouse",
+        order_id=placed.order_id,
+        touchpoint="delivery",
+        outcome="failed" if late else "succeeded",
+        problem_code="late" if late else None,
+    )
     if late:
         late_delivery(life, at, placed.order_id)
     survey_after(life, life.later(at, 3, 60), "delivery", share=0.25)
@@ -107,16 +169,43 @@ def _deliver(life: Life, placed: Order) -> None:
 def _return(life: Life, at: datetime, placed: Order) -> None:
     part = placed.amount_minor if life.chance(0.6) else placed.amount_minor // 2
     refund_id = life.id("R")
-    life.tell("billing.refund_requested", at, "billing", refund_id=refund_id, amount_minor=part,
-              currency=life.country.currency, references=[f"order:{placed.order_id}"], channel="web")
+    life.tell(
+        "billing.refund_requested",
+        at,
+        "billing",
+        refund_id=refund_id,
+        amount_minor=part,
+        currency=life.country.currency,
+        references=[f"order:{placed.order_id}"],
+        channel="web",
+    )
     back = life.after_days(at, 2, 6)
-    life.tell("sales.order_returned", back, "warehouse", order_id=placed.order_id, amount_minor=part,
-              currency=life.country.currency, reason=life.rng.choice(RETURN_REASONS))
-    life.tell("billing.credit_note_issued", back + timedelta(minutes=10), "billing", credit_note_id=life.id("CN"),
-              amount_minor=part, currency=life.country.currency)
+    life.tell(
+        "sales.order_returned",
+        back,
+        "warehouse",
+        order_id=placed.order_id,
+        amount_minor=part,
+        currency=life.country.currency,
+        reason=life.rng.choice(RETURN_REASONS),
+    )
+    life.tell(
+        "billing.credit_note_issued",
+        back + timedelta(minutes=10),
+        "billing",
+        credit_note_id=life.id("CN"),
+        amount_minor=part,
+        currency=life.country.currency,
+    )
     if life.chance(0.9):
-        life.tell("billing.refund_issued", life.after_days(back, 1, 5), "billing", refund_id=refund_id,
-                  amount_minor=part, currency=life.country.currency)
+        life.tell(
+            "billing.refund_issued",
+            life.after_days(back, 1, 5),
+            "billing",
+            refund_id=refund_id,
+            amount_minor=part,
+            currency=life.country.currency,
+        )
     elif back < life.until:
         complaint(life, life.after_days(back, 5, 9), "refund_not_received")
 
@@ -125,8 +214,16 @@ def invoice(life: Life, at: datetime, amount_minor: int, order_id: str | None = 
     """An invoice and what becomes of it: paid, failed and reminded, disputed, credited, or still open."""
     invoice_id, currency = life.id("I"), life.country.currency
     due = (at + timedelta(days=14)).replace(hour=0, minute=0, second=0)
-    life.tell("billing.invoice_issued", at, "billing", invoice_id=invoice_id, amount_minor=amount_minor,
-              currency=currency, due_at=instant(due), references=[f"order:{order_id}"] if order_id else None)
+    life.tell(
+        "billing.invoice_issued",
+        at,
+        "billing",
+        invoice_id=invoice_id,
+        amount_minor=amount_minor,
+        currency=currency,
+        due_at=instant(due),
+        references=[f"order:{order_id}"] if order_id else None,
+    )
     fate = life.rng.random()
     if fate < 0.86:
         _paid(life, life.after_days(at, 0, 9), invoice_id, amount_minor)
@@ -136,23 +233,52 @@ def invoice(life: Life, at: datetime, amount_minor: int, order_id: str | None = 
         _disputed(life, life.after_days(at, 2, 8), invoice_id, amount_minor)
     else:
         for level in (1, 2, 3):
-            life.tell("billing.dunning_sent", due + timedelta(days=10 * level, hours=8), "billing", level=level,
-                      invoice_id=invoice_id, channel="mail")
+            life.tell(
+                "billing.dunning_sent",
+                due + timedelta(days=10 * level, hours=8),
+                "billing",
+                level=level,
+                invoice_id=invoice_id,
+                channel="mail",
+            )
         _paid(life, due + timedelta(days=34, hours=9), invoice_id, amount_minor)
 
 
 def _paid(life: Life, at: datetime, invoice_id: str, amount_minor: int) -> None:
-    life.tell("billing.payment_received", at, "billing", payment_id=life.id("Y"), amount_minor=amount_minor,
-              currency=life.country.currency, invoice_id=invoice_id)
+    life.tell(
+        "billing.payment_received",
+        at,
+        "billing",
+        payment_id=life.id("Y"),
+        amount_minor=amount_minor,
+        currency=life.country.currency,
+        invoice_id=invoice_id,
+    )
 
 
 def _failed(life: Life, at: datetime, invoice_id: str, amount_minor: int) -> None:
     code = life.rng.choice(FAILURE_CODES)
     for attempt in range(life.rng.choices((1, 2, 3), (5, 3, 2))[0]):
-        life.tell("billing.payment_failed", at + timedelta(days=3 * attempt), "billing", code=code, invoice_id=invoice_id,
-                  amount_minor=amount_minor, currency=life.country.currency, touchpoint="billing.payment",
-                  outcome="failed", problem_code=code)
-    life.tell("billing.dunning_sent", at + timedelta(days=10), "billing", level=1, invoice_id=invoice_id, channel="email")
+        life.tell(
+            "billing.payment_failed",
+            at + timedelta(days=3 * attempt),
+            "billing",
+            code=code,
+            invoice_id=invoice_id,
+            amount_minor=amount_minor,
+            currency=life.country.currency,
+            touchpoint="billing.payment",
+            outcome="failed",
+            problem_code=code,
+        )
+    life.tell(
+        "billing.dunning_sent",
+        at + timedelta(days=10),
+        "billing",
+        level=1,
+        invoice_id=invoice_id,
+        channel="email",
+    )
     life.mood -= 0.4
     if life.chance(0.85):
         _paid(life, life.after_days(at, 11, 16), invoice_id, amount_minor)
@@ -160,57 +286,25 @@ def _failed(life: Life, at: datetime, invoice_id: str, amount_minor: int) -> Non
 
 def _disputed(life: Life, at: datetime, invoice_id: str, amount_minor: int) -> None:
     dispute_id = life.id("D")
-    life.tell("billing.invoice_disputed", at, "billing", dispute_id=dispute_id, invoice_id=invoice_id,
-              reason=life.rng.choice(("charged_twice", "wrong_amount", "never_received")))
+    life.tell(
+        "billing.invoice_disputed",
+        at,
+        "billing",
+        dispute_id=dispute_id,
+        invoice_id=invoice_id,
+        reason=life.rng.choice(("charged_twice", "wrong_amount", "never_received")),
+    )
     upheld, settled = life.chance(0.6), life.after_days(at, 4, 15)
     life.tell("billing.dispute_settled", settled, "billing", dispute_id=dispute_id, upheld=upheld)
     if upheld:
-        life.tell("billing.credit_note_issued", settled + timedelta(hours=1), "billing", credit_note_id=life.id("CN"),
-                  amount_minor=amount_minor, currency=life.country.currency, invoice_id=invoice_id)
+        life.tell(
+            "billing.credit_note_issued",
+            settled + timedelta(hours=1),
+            "billing",
+            credit_note_id=life.id("CN"),
+            amount_minor=amount_minor,
+            currency=life.country.currency,
+            invoice_id=invoice_id,
+        )
     else:
         _paid(life, life.after_days(settled, 1, 5), invoice_id, amount_minor)
-
-
-def subscription(life: Life, days_ago: int) -> None:
-    """A plan, its invoices, perhaps a dearer plan, perhaps an end."""
-    subscription_id, (plan, cents, interval) = life.id("U"), life.rng.choice(PLANS)
-    price, step = life.price(cents), 30 if interval == "P1M" else 365
-    started = life.day(days_ago)
-    ends_after = life.rng.randint(3, 20) if life.chance(0.3) else None
-    renewals = [renewal for renewal in range(days_ago // step + 1) if ends_after is None or renewal < ends_after]
-    renews = started + timedelta(days=step * len(renewals))
-    life.tell("billing.subscription_started", started, "billing", subscription_id=subscription_id, plan=plan,
-              amount_minor=price, currency=life.country.currency, interval=interval,
-              renews_at=instant(renews), channel="web")
-    for renewal in renewals:
-        at = started + timedelta(days=step * renewal, hours=2)
-        if renewal == 12 and step == 30:
-            price = price * 11 // 10
-            life.tell("billing.subscription_changed", at - timedelta(hours=1), "billing",
-                      subscription_id=subscription_id, amount_minor=price)
-        # What runs by itself rarely fails; one invoice a month is enough of a history.
-        invoice(life, at, price)
-    if ends_after is not None:
-        life.tell("billing.subscription_cancelled", started + timedelta(days=step * ends_after), "billing",
-                  subscription_id=subscription_id, reason=life.rng.choice(("too_expensive", "not_used", "moved_away")))
-
-
-def contract(life: Life, days_ago: int) -> None:
-    """A contract, won from an opportunity."""
-    line = life.rng.choice(("insurance", "energy", "warranty"))
-    opportunity_id, contract_id = life.id("OP"), life.id("K")
-    at, amount = life.day(days_ago), life.price(life.rng.choice((18000, 36000, 96000)))
-    for stage in ("qualified", "proposal", "won" if life.chance(0.7) else "lost"):
-        life.tell("sales.opportunity_changed", at, "crm/sales", opportunity_id=opportunity_id, stage=stage,
-                  amount_minor=amount, currency=life.country.currency, product_line=line, employee_id="E-3", channel="field")
-        if stage == "proposal":
-            life.tell("sales.quote_sent", life.later(at, 1, 20), "crm/sales", quote_id=life.id("Q"), amount_minor=amount,
-                      currency=life.country.currency, channel="email")
-        if stage == "lost":
-            return
-        at = life.after_days(at, 3, 14)
-    ends = at + timedelta(days=365)
-    life.tell("sales.contract_signed", at, "crm/sales", contract_id=contract_id, product_line=line, ends_at=instant(ends))
-    if life.chance(0.3):
-        life.tell("sales.contract_ended", at + timedelta(days=life.rng.randint(60, 360)), "crm/sales",
-                  contract_id=contract_id, reason=life.rng.choice(("moved", "competitor", "sold_the_house")))

@@ -25,19 +25,28 @@ app = typer.Typer(
 topics_app = typer.Typer(no_args_is_help=True, help="The topics of the event log.", rich_markup_mode="rich")
 app.add_typer(topics_app, name="topics")
 
-Kafka = Annotated[str | None, typer.Option("--kafka", metavar="HOST:PORT", help="Bootstrap servers, instead of SCV_KAFKA.")]
+Kafka = Annotated[
+    str | None, typer.Option("--kafka", metavar="HOST:PORT", help="Bootstrap servers, instead of SCV_KAFKA.")
+]
 Redis = Annotated[str | None, typer.Option("--redis", metavar="URL", help="The store, instead of SCV_REDIS.")]
 Generation = Annotated[
-    str | None, typer.Option("--generation", metavar="gN", help="Generation of the view, instead of SCV_GENERATION.")
+    str | None,
+    typer.Option("--generation", metavar="gN", help="Generation of the view, instead of SCV_GENERATION."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and nothing else there.")]
 
 
 @app.command()
 def demo(
-    customers: Annotated[int, typer.Option(help="How many people the seeded population has.", min=1, max=10_000)] = 300,
-    seed: Annotated[int, typer.Option(help="Another seed makes other people; Ada Byron is always there.")] = 1815,
-    headless: Annotated[bool, typer.Option("--headless", help="End when all is folded, instead of staying up.")] = False,
+    customers: Annotated[
+        int, typer.Option(help="How many people the seeded population has.", min=1, max=10_000)
+    ] = 300,
+    seed: Annotated[
+        int, typer.Option(help="Another seed makes other people; Ada Byron is always there.")
+    ] = 1815,
+    headless: Annotated[
+        bool, typer.Option("--headless", help="End when all is folded, instead of staying up.")
+    ] = False,
     as_json: AsJson = False,
 ) -> int:
     """Show scv at work: servers, a history of two years, its views. Nothing to install or set up.
@@ -83,10 +92,12 @@ def worker(
     generation: Generation = None,
     session_timeout: Annotated[
         float | None,
-        typer.Option(metavar="SECONDS", help="Instead of SCV_SESSION_TIMEOUT_SECONDS; 6 suits the embedded broker."),
+        typer.Option(
+            metavar="SECONDS", help="Instead of SCV_SESSION_TIMEOUT_SECONDS; 6 suits the embedded broker."
+        ),
     ] = None,
 ) -> int:
-    """Run a worker: it folds the events of its lanes into profiles. Start as many as there are lanes to share.
+    """Run a worker: it folds the events of its lanes into profiles. Start as many as you like.
 
     Refuses to start on a store that evicts keys or is older than 7.0, and
     without topics. SIGTERM and Ctrl-C end it after the step in progress; what
@@ -98,7 +109,9 @@ def worker(
     """
     from ops.working import run_worker
 
-    return run_worker(kafka=kafka, redis=redis, generation=generation, session_timeout_seconds=session_timeout)
+    return run_worker(
+        kafka=kafka, redis=redis, generation=generation, session_timeout_seconds=session_timeout
+    )
 
 
 @topics_app.command("create")
@@ -106,7 +119,10 @@ def topics_create(
     kafka: Kafka = None,
     generation: Generation = None,
     partitions: Annotated[
-        int | None, typer.Option(help="Lanes of each domain topic, instead of SCV_PARTITIONS; never changed later.", min=1)
+        int | None,
+        typer.Option(
+            help="Lanes of each domain topic, instead of SCV_PARTITIONS; never changed later.", min=1
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> int:
@@ -123,11 +139,22 @@ def topics_create(
 
 @app.command("import")
 def import_file(
-    file: Annotated[Path, typer.Argument(help="CSV, columns, JSON Lines or Parquet; .gz is read too.", show_default=False)],
-    import_map: Annotated[str, typer.Option("--map", metavar="MAP.toml", help="How rows become events; or a shipped map: cdnow.")],
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Send nothing; show the first events and the counts.")] = False,
-    rejects: Annotated[Path | None, typer.Option(metavar="FILE", help="Write every rejected row there, as JSON Lines.")] = None,
-    from_row: Annotated[int, typer.Option(help="Go on at this row, after an import that broke off.", min=1)] = 1,
+    file: Annotated[
+        Path, typer.Argument(help="CSV, columns, JSON Lines or Parquet; .gz is read too.", show_default=False)
+    ],
+    import_map: Annotated[
+        str,
+        typer.Option("--map", metavar="MAP.toml", help="How rows become events; or a shipped map: cdnow."),
+    ],
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Send nothing; show the first events and the counts.")
+    ] = False,
+    rejects: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write every rejected row there, as JSON Lines.")
+    ] = None,
+    from_row: Annotated[
+        int, typer.Option(help="Go on at this row, after an import that broke off.", min=1)
+    ] = 1,
     kafka: Kafka = None,
     as_json: AsJson = False,
 ) -> int:
@@ -151,10 +178,16 @@ def import_file(
 
 @app.command()
 def inspect(
-    name: Annotated[str, typer.Argument(help="crm:4711, phone:…, email:…, order:O-8, a customer id.", show_default=False)],
-    sections: Annotated[str | None, typer.Option(metavar="A,B", help="Only these sections, such as billing,service.")] = None,
+    name: Annotated[
+        str, typer.Argument(help="crm:4711, phone:…, email:…, order:O-8, cus_…", show_default=False)
+    ],
+    sections: Annotated[
+        str | None, typer.Option(metavar="A,B", help="Only these sections, such as billing,service.")
+    ] = None,
     redis: Redis = None,
-    generation: Annotated[str | None, typer.Option(metavar="gN", help="Instead of the active generation.")] = None,
+    generation: Annotated[
+        str | None, typer.Option(metavar="gN", help="Instead of the active generation.")
+    ] = None,
     as_json: AsJson = False,
 ) -> int:
     """Show a customer's profile, found by any subject, identifier, reference or customer id.
@@ -179,7 +212,10 @@ def doctor(
     redis: Redis = None,
     generation: Generation = None,
     probe: Annotated[
-        bool, typer.Option("--probe", help="Also write one record to a temporary topic, to see the broker's clock.")
+        bool,
+        typer.Option(
+            "--probe", help="Also write one record to a temporary topic, to see the broker's clock."
+        ),
     ] = False,
     as_json: AsJson = False,
 ) -> int:
@@ -198,6 +234,23 @@ def doctor(
     return run_doctor(kafka=kafka, redis=redis, generation=generation, probe=probe, as_json=as_json)
 
 
+@app.command()
+def schemas(
+    check: Annotated[
+        bool, typer.Option("--check", help="Write nothing; exit code 3 when they differ.")
+    ] = False,
+) -> int:
+    """Write the JSON Schemas of all events and the profile into schemas/.
+
+    \b
+    Example:
+      scv schemas --check
+    """
+    from ops.schemas import main as run_schemas
+
+    return run_schemas(["--check"] if check else [])
+
+
 def run(arguments: list[str] | None = None) -> int:
     """Run one command line and return its exit code; errors go to stderr, one line each."""
     try:
@@ -211,7 +264,7 @@ def run(arguments: list[str] | None = None) -> int:
         # Whoever read our output has enough; what is still buffered has nowhere to go.
         sys.stdout = open("/dev/null", "w")  # noqa: SIM115, PTH123
         return Exit.OK
-    except Exception as error:  # noqa: BLE001 - the last place that can turn it into one line
+    except Exception as error:
         if traced() and not isinstance(error, Failure):
             raise
         failure = failure_of(error)

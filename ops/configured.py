@@ -30,6 +30,7 @@ def settings_with(**chosen: Any) -> Settings:
         first = error.errors(include_url=False)[0]
         name = ".".join(str(step) for step in first["loc"]) or "settings"
         raise Failure(
-            Exit.USAGE, f"setting {name} ({Settings.model_config['env_prefix']}{name.upper()}): {first['msg']}, "
-            f"not {str(first['input'])[:60]!r}; docs/settings.md explains each"
+            Exit.USAGE,
+            f"setting {name} ({Settings.model_config['env_prefix']}{name.upper()}): {first['msg']}, "
+            f"not {str(first['input'])[:60]!r}; docs/settings.md explains each",
         ) from None

@@ -1,7 +1,7 @@
 """`scv demo`: a history of two years written to the log, folded by a worker, and looked at.
 
 Invariants:
-- Nothing of it is special: the clients, the worker and the code are those of production, the servers embedded ones.
+- Nothing of it is special: clients, worker and code are those of production, only the servers are embedded.
 - The counts are asked of the log and the store, not computed from what was meant.
 - The seven broken records are part of the history: dead letters are shown, not hidden.
 """
@@ -111,8 +111,9 @@ def _wait(installation: Installation, *, quiet: bool) -> int:
                 before, moved_at = assembled, time.monotonic()
             elif time.monotonic() - moved_at > STALL_SECONDS_MAX:
                 raise Failure(
-                    Exit.FAILED, f"the worker stands at {assembled:,} of {total:,} events for {STALL_SECONDS_MAX:.0f} s; "
-                    "start again, and report it if it happens twice"
+                    Exit.FAILED,
+                    f"the worker stands at {assembled:,} of {total:,} events for {STALL_SECONDS_MAX:.0f} s; "
+                    "start again, and report it if it happens twice",
                 )
             time.sleep(LOOK_EVERY_SECONDS)
     return total
@@ -151,7 +152,7 @@ def _tell(installation: Installation, done: Done) -> None:
         f"{done.events:,} events folded into {done.customers:,} profiles in {done.seconds:.1f} s "
         f"({done.events / done.seconds:,.0f} events/s, with starting the servers and writing the history)."
     )
-    say(f"{done.dead_letters} records were broken; they are in the topic {DEAD_LETTERS}, with the reason of each.")
+    say(f"{done.dead_letters} records were broken: they are in {DEAD_LETTERS}, each with its reason.")
     say()
     if profile := profile_of(installation, ADA):
         show(portrait(profile, datetime.now(UTC).astimezone(), width()))

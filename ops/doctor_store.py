@@ -17,7 +17,9 @@ def examine(settings: Settings) -> Iterator[Check]:
     try:
         info: Any = client.info()
         product, version = _version(info)
-        yield Check("redis", "ok", f"{product} {version} at {settings.redis}, {info['used_memory_human']} used")
+        yield Check(
+            "redis", "ok", f"{product} {version} at {settings.redis}, {info['used_memory_human']} used"
+        )
         try:
             check_server(client)
             least = ".".join(str(number) for number in LEAST_VERSION)

@@ -31,7 +31,7 @@ class Exit(IntEnum):
 
 
 class Failure(Exception):
-    """A command could not do what it was asked; `code` is how the process ends, the text is the line shown."""
+    """A command could not do what it was asked: `code` is how the process ends, the text the line shown."""
 
     def __init__(self, code: Exit, line: str) -> None:
         super().__init__(line)

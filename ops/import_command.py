@@ -14,9 +14,16 @@ from ops.rows import Rows
 
 
 def run_import_command(
-    file: Path, import_map: str, *, dry_run: bool, rejects: Path | None, from_row: int, kafka: str | None, as_json: bool
+    file: Path,
+    import_map: str,
+    *,
+    dry_run: bool,
+    rejects: Path | None,
+    from_row: int,
+    kafka: str | None,
+    as_json: bool,
 ) -> int:
-    """Import a file and say what became of it; the exit code is 6 when rows were rejected, 1 when all were."""
+    """Import a file; say what became of it. The exit code is 6 when rows were rejected, 1 when all were."""
     settings = settings_with(kafka=kafka)
     plan = load_map(import_map)
     if not file.is_file():
@@ -26,7 +33,9 @@ def run_import_command(
     again = f"scv import {file} --map {import_map}" + (f" --kafka {kafka}" if kafka else "")
     try:
         with Progress(file.name, rows.total, "rows", quiet=as_json) as progress:
-            outcome = run_import(rows, plan, target, from_row=from_row, rejects=rejects, on_progress=progress.update)
+            outcome = run_import(
+                rows, plan, target, from_row=from_row, rejects=rejects, on_progress=progress.update
+            )
         if target is not None:
             target.close()  # type: ignore[attr-defined]
     except BrokenOff as broken:
@@ -50,14 +59,17 @@ def _connected(bootstrap: str, topic: str) -> Target:
     from eventlog.producing import LogProducer
 
     if topic not in describe_topics(bootstrap):
-        raise Failure(Exit.NOT_FOUND, f"{bootstrap}: no topic {topic}; run `scv topics create --kafka {bootstrap}`")
+        raise Failure(
+            Exit.NOT_FOUND, f"{bootstrap}: no topic {topic}; run `scv topics create --kafka {bootstrap}`"
+        )
     return LogProducer(bootstrap, client_id="scv-import", linger_ms=20)
 
 
 def _as_json(outcome: Outcome, file: Path, wire_type: str) -> dict[str, object]:
     return {
-        "file": str(file), "type": wire_type, "rows": outcome.rows, "sent": outcome.sent, "rejected": outcome.rejected,
-        "filtered": outcome.filtered, "clamped_times": outcome.clamped, "ignored_fields": outcome.ignored_fields,
+        "file": str(file), "type": wire_type, "rows": outcome.rows, "sent": outcome.sent,
+        "rejected": outcome.rejected, "filtered": outcome.filtered, "clamped_times": outcome.clamped,
+        "ignored_fields": outcome.ignored_fields,
         "seconds": round(outcome.seconds, 3), "rejections": [one._asdict() for one in outcome.rejections],
         "first_events": [event.decode() for event in outcome.first_events],
     }  # fmt: skip
@@ -72,7 +84,10 @@ def _tell(outcome: Outcome, file: Path, wire_type: str, *, dry_run: bool, reject
         where = f"see {rejects}" if rejects else "write them all with --rejects FILE"
         say(f"… and {outcome.rejected - REJECTIONS_SHOWN:,} more; {where}")
     if outcome.clamped:
-        say(f"{outcome.clamped:,} times lie in the future: they will count as the moment of the import; check `time` in the map")
+        say(
+            f"{outcome.clamped:,} times lie in the future and will count as the moment of the import; "
+            "check `time` in the map"
+        )
     if outcome.ignored_fields:
         say(f"{outcome.ignored_fields:,} fields are not known to {wire_type} and will be ignored")
     good = outcome.rows - outcome.rejected - outcome.filtered

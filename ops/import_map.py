@@ -57,16 +57,24 @@ class ImportMap(NamedTuple):
 
 
 def load_map(name: str) -> ImportMap:
-    """The map of a file, or of one that scv brings (`cdnow`). Raises Failure with what is wrong, and where."""
+    """The map of a file, or one that scv brings (`cdnow`). Raises Failure with what is wrong, and where."""
     path = Path(name)
     if path.is_file():
         text = path.read_text()
     else:
-        shipped = resources.files("ops") / "maps" / f"{name}.toml"
+        maps = resources.files("ops") / "maps"
+        shipped = maps / f"{name}.toml"
         if not shipped.is_file():
-            known = ", ".join(sorted(item.name.removesuffix(".toml") for item in shipped.parent.iterdir()))  # type: ignore[attr-defined]
-            raise Failure(Exit.NOT_FOUND, f"{name}: no such map; give a TOML file, or one that scv brings: {known}")
+            known = ", ".join(sorted(item.name.removesuffix(".toml") for item in maps.iterdir()))
+            raise Failure(
+                Exit.NOT_FOUND, f"{name}: no such map; give a TOML file, or one that scv brings: {known}"
+            )
         text = shipped.read_text()
+    return read_map(name, text)
+
+
+def read_map(name: str, text: str) -> ImportMap:
+    """The map that this TOML is; `name` is how errors call it."""
     try:
         return _Reader(name).read(tomllib.loads(text))
     except tomllib.TOMLDecodeError as error:
@@ -81,27 +89,32 @@ class _Reader:
         self._columns: set[str] = set()
 
     def read(self, document: dict[str, Any]) -> ImportMap:
-        from models.catalogue import EVENT_TYPES, topic_of
+        from models.catalogue import topic_of
+        from models.event import EVENT_TYPES
 
         self._known_keys(document, {"file", "event", "data", "filter"}, "the map")
         event = self._table(document, "event")
         self._known_keys(event, _EVENT_KEYS, "[event]")
         wire_type = event.get("type")
         if wire_type not in EVENT_TYPES:
-            raise self._wrong("[event] type", f"{wire_type!r} is no event type{_meant(wire_type, EVENT_TYPES)}")
+            raise self._wrong(
+                "[event] type", f"{wire_type!r} is no event type{_meant(wire_type, EVENT_TYPES)}"
+            )
         data = self._table(document, "data")
         self._known_keys(data, set(EVENT_TYPES[wire_type].model_fields), f"[data] of {wire_type}")
         layout = self._layout(document.get("file", {}))
         wanted = self._filters(document.get("filter", []))
         make = self._event(wire_type, event, self._object(data, "[data]", 0))
-        return ImportMap(self._name, layout, topic_of(wire_type), wire_type, frozenset(self._columns), wanted, make)
+        return ImportMap(
+            self._name, layout, topic_of(wire_type), wire_type, frozenset(self._columns), wanted, make
+        )
 
     def _event(self, wire_type: str, event: dict[str, Any], data: Field) -> Callable[[Row], dict[str, Any]]:
         required = {}
         for key in ("id", "source", "subject"):
             if not isinstance(event.get(key), str):
                 raise self._wrong(f"[event] {key}", "is required, as text with {column} in it")
-            required[key] = self._template(event[key], f"[event] {key}")
+            required[key] = self._template(event[key], f"[event] {key}", required=True)
         time = self._field(event["time"], "[event] time", 0) if "time" in event else None
         if isinstance(event.get("time"), dict) and event["time"].get("as", "time") != "time":
             raise self._wrong("[event] time", "is a time; leave `as` out")
@@ -110,12 +123,12 @@ class _Reader:
         def make(row: Row) -> dict[str, Any]:
             made: dict[str, Any] = {"specversion": "1.0", "type": wire_type}
             for key, text in required.items():
-                if (value := text(row)) is None:
-                    raise RowRejected(f"[event] {key}: a column that it needs is empty")
-                made[key] = value
+                made[key] = text(row)
             if time is not None:
                 if (at := time(row)) is None:
-                    raise RowRejected("[event] time: the column is empty")
+                    raise RowRejected(
+                        "[event] time: the column is empty; leave time out for the moment of the import"
+                    )
                 made["time"] = at
             made |= fixed
             made["data"] = data(row) or {}
@@ -156,10 +169,14 @@ class _Reader:
 
     def _list(self, spec: list[Any], where: str, depth: int) -> Field:
         fields = [self._field(value, f"{where}[{index}]", depth + 1) for index, value in enumerate(spec)]
-        return lambda row: [value for field in fields if (value := field(row)) is not None]
+        # An empty list states nothing: it is left out, as an empty value is.
+        return lambda row: [value for field in fields if (value := field(row)) is not None] or None
 
-    def _template(self, text: str, where: str) -> Field:
-        """`crm:{customer_id}`; without a column it is a constant. `{{` and `}}` are braces."""
+    def _template(self, text: str, where: str, *, required: bool = False) -> Field:
+        """`crm:{customer_id}`; without a column it is a constant. `{{` and `}}` are braces.
+
+        An empty column leaves the field out; where it is `required`, the row is rejected.
+        """
         pieces: list[str | tuple[str]] = []
         end = 0
         for match in _PLACE.finditer(text):
@@ -185,6 +202,8 @@ class _Reader:
                 elif piece[0] == ROW:
                     said += str(row.number)
                 elif (value := convert.cell(row.values, piece[0])) is None:
+                    if required:
+                        raise ValueError(f"column {piece[0]} is empty")
                     return None
                 else:
                     said += value if isinstance(value, str) else convert.as_text(value, row.values)
@@ -225,7 +244,10 @@ class _Reader:
             if "currency_column" in spec:
                 self._columns.add(spec["currency_column"])
             return convert.minor_conversion(
-                spec.get("currency"), spec.get("currency_column"), spec.get("decimal", "."), spec.get("group", "")
+                spec.get("currency"),
+                spec.get("currency_column"),
+                spec.get("decimal", "."),
+                spec.get("group", ""),
             )
         if kind == "date":
             return convert.date_conversion(spec.get("format"))
@@ -233,7 +255,9 @@ class _Reader:
             try:
                 return convert.time_conversion(spec.get("format"), spec.get("zone", "UTC"))
             except (ZoneInfoNotFoundError, ValueError, OSError):
-                raise self._wrong(where, f"{spec['zone']!r} is no time zone; write it as Europe/Berlin") from None
+                raise self._wrong(
+                    where, f"{spec['zone']!r} is no time zone; write it as Europe/Berlin"
+                ) from None
         kinds = [*_PLAIN, "minor", "date", "time"]
         raise self._wrong(where, f"as = {kind!r} is none of {', '.join(kinds)}")
 
@@ -242,7 +266,9 @@ class _Reader:
         for spec in specs if isinstance(specs, list) else [specs]:
             self._known_keys(spec, _FILTER_KEYS, "[[filter]]")
             if "column" not in spec or ("is" in spec) == ("is_not" in spec):
-                raise self._wrong("[[filter]]", "needs a column, and either `is` or `is_not`, a list of texts")
+                raise self._wrong(
+                    "[[filter]]", "needs a column, and either `is` or `is_not`, a list of texts"
+                )
             self._columns.add(spec["column"])
             listed = spec.get("is", spec.get("is_not"))
             chosen = frozenset(str(value) for value in (listed if isinstance(listed, list) else [listed]))
@@ -264,7 +290,9 @@ class _Reader:
         try:
             "".encode(spec.get("encoding", "utf-8"))
         except LookupError:
-            raise self._wrong("[file] encoding", f"{spec['encoding']!r} is not known; write it as latin-1") from None
+            raise self._wrong(
+                "[file] encoding", f"{spec['encoding']!r} is not known; write it as latin-1"
+            ) from None
         columns = tuple(spec["columns"]) if "columns" in spec else None
         return Layout(**{**spec, "columns": columns})
 

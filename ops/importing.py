@@ -80,7 +80,7 @@ class Made(NamedTuple):
 
 
 class EventMaker:
-    """Makes and checks the event of each row; `now_us` is when the log is expected to take it (microseconds)."""
+    """Makes and checks the event of each row; `now_us` is when the log will take it, in microseconds."""
 
     def __init__(self, plan: ImportMap, now_us: int) -> None:
         self._plan, self._now_us = plan, now_us
@@ -95,7 +95,9 @@ class EventMaker:
         try:
             key, value = event["subject"].encode(), msgspec.json.encode(event)
         except UnicodeEncodeError:
-            raise RowRejected("not text in the file's encoding; name it in the map: [file] encoding") from None
+            raise RowRejected(
+                "not text in the file's encoding; name it in the map: [file] encoding"
+            ) from None
         except (TypeError, ValueError, OverflowError) as error:
             raise RowRejected(f"cannot be written as JSON: {error}") from None
         read: Any = self._fast(value, key, self._now_us)
@@ -116,19 +118,27 @@ class EventMaker:
 
 
 def run_import(
-    rows: Rows, plan: ImportMap, target: Target | None, *, from_row: int = 1, rejects: Path | None = None,
-    on_progress: Callable[[int, int], None] = lambda done, count: None, now_us: int | None = None,
+    rows: Rows,
+    plan: ImportMap,
+    target: Target | None,
+    *,
+    from_row: int = 1,
+    rejects: Path | None = None,
+    on_progress: Callable[[int, int], None] = lambda done, count: None,
+    now_us: int | None = None,
 ) -> Outcome:
     """Import all rows from `from_row` on; without a target nothing is sent (a dry run).
 
-    BrokenOff when a person stops it (what was handed over is acknowledged first) or the log does not take records.
+    BrokenOff when a person stops it (what was handed over is acknowledged first), or the log takes no more.
     """
     refuse_unknown_columns(rows, plan)
     outcome = Outcome(next_row=from_row)
     began = time.monotonic()
     maker = EventMaker(plan, time.time_ns() // 1_000 if now_us is None else now_us)
     with ExitStack() as stack:
-        rejected_to = stack.enter_context(rejects.open("w", encoding="utf-8")) if rejects is not None else None
+        rejected_to = (
+            stack.enter_context(rejects.open("w", encoding="utf-8")) if rejects is not None else None
+        )
         try:
             for row in _from(rows, from_row):
                 _take(row, plan, maker, target, outcome, rejected_to)
@@ -160,7 +170,12 @@ class BrokenOff(Exception):
 
 
 def _take(
-    row: Row, plan: ImportMap, maker: EventMaker, target: Target | None, outcome: Outcome, rejected_to: TextIO | None
+    row: Row,
+    plan: ImportMap,
+    maker: EventMaker,
+    target: Target | None,
+    outcome: Outcome,
+    rejected_to: TextIO | None,
 ) -> None:
     try:
         if row.fault is None and not plan.wanted(row):
@@ -194,12 +209,13 @@ def _reject_line(row: Row, reason: str) -> str:
 
 
 def refuse_unknown_columns(rows: Rows, plan: ImportMap) -> None:
-    """Failure when the map reads a column that the file does not have (where the file's columns are known)."""
+    """Failure when the map reads a column that the file, where its columns are known, does not have."""
     if rows.columns is None:
         return
     missing = sorted(column for column in plan.columns if column not in rows.columns and "." not in column)
     if missing:
         raise Failure(
-            Exit.USAGE, f"{rows.path}: no column {', '.join(missing)}, which {plan.name} reads; "
-            f"the file has: {', '.join(rows.columns[:40])}"
+            Exit.USAGE,
+            f"{rows.path}: no column {', '.join(missing)}, which {plan.name} reads; "
+            f"the file has: {', '.join(rows.columns[:40])}",
         )

@@ -17,7 +17,9 @@ from ops.failures import Exit, Failure
 HEAD = ("schema_version", "customer_id", "state", "founder")
 
 
-def run_inspect(name: str, *, sections: str | None, redis: str | None, generation: str | None, as_json: bool) -> int:
+def run_inspect(
+    name: str, *, sections: str | None, redis: str | None, generation: str | None, as_json: bool
+) -> int:
     """Show what `name` leads to; exit code 4 when that is nothing."""
     from api.lookup import lookup
     from stores.reading import ProfileReader
@@ -35,7 +37,9 @@ def run_inspect(name: str, *, sections: str | None, redis: str | None, generatio
         say_json({"match": answer.match, "profile": profile, "candidates": answer.candidates})
         return Exit.NOT_FOUND if answer.match == "none" else Exit.OK
     if answer.match == "none":
-        where = f"generation {active}" if active else "the store, which holds no view yet: is a worker running?"
+        where = (
+            f"generation {active}" if active else "the store, which holds no view yet: is a worker running?"
+        )
         raise Failure(Exit.NOT_FOUND, f"{settings.redis}: nobody is known as {name!r} in {where}")
     if profile is None:
         _tell_candidates(name, answer.candidates)
@@ -62,7 +66,9 @@ def _sections(text: str | None) -> tuple[str, ...] | None:
     chosen = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
     unknown = [section for section in chosen if section not in known]
     if unknown or not chosen:
-        raise Failure(Exit.USAGE, f"no section {', '.join(unknown) or 'named'}; there are: {', '.join(known)}")
+        raise Failure(
+            Exit.USAGE, f"no section {', '.join(unknown) or 'named'}; there are: {', '.join(known)}"
+        )
     return chosen
 
 
@@ -77,6 +83,12 @@ def _tell_candidates(name: str, candidates: list[dict[str, Any]]) -> None:
         table.add_column(column, overflow="fold", no_wrap=column == "customer")
     for one in candidates:
         reasons = ", ".join(f"{reason['via']} ({reason['status']})" for reason in one["reasons"])
-        table.add_row(one["customer_id"], one["display_name"] or "", one["founder"] or "", moment(one["last_contact_at"], now), reasons)
+        table.add_row(
+            one["customer_id"],
+            one["display_name"] or "",
+            one["founder"] or "",
+            moment(one["last_contact_at"], now),
+            reasons,
+        )
     show(table)
     say("Look at one of them with `scv inspect` and its customer id.")

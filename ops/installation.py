@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Mapping
 from types import TracebackType
+from typing import Self
 
 from eventlog.admin import create_topics, lane_ends
 from eventlog.embedded import EmbeddedBroker
@@ -25,7 +26,8 @@ from stores.progress import read_progress
 
 # The embedded broker forms a group after half of this; less, and a busy laptop loses its lanes.
 SESSION_SECONDS = 6.0
-WORKER_START_SECONDS = 30.0
+# Two seconds on an idle machine; a busy CI runner may need ten times that.
+WORKER_START_SECONDS = 60.0
 # A worker that was asked to end has its own grace for the step in progress.
 WORKER_STOP_SECONDS = 20.0
 
@@ -42,9 +44,12 @@ class Installation:
             self._broker.stop()
             raise
         try:
-            # The active generation is the only one there is: settings of another installation do not matter here.
+            # Set here what another installation's settings must not change.
             self.settings: Settings = settings_with(
-                kafka=self._broker.bootstrap, redis=self._store.url, generation="g1", replication=1,
+                kafka=self._broker.bootstrap,
+                redis=self._store.url,
+                generation="g1",
+                replication=1,
                 session_timeout_seconds=SESSION_SECONDS,
             )
             create_topics(self.settings.kafka, self.settings.partitions, self.settings.generation)
@@ -66,7 +71,9 @@ class Installation:
         ]  # fmt: skip
         directory = make_directory("worker")
         self._workers.append(
-            ServerProcess("scv worker", command, directory, ready=lambda: True, timeout_seconds=WORKER_START_SECONDS)
+            ServerProcess(
+                "scv worker", command, directory, ready=lambda: True, timeout_seconds=WORKER_START_SECONDS
+            )
         )
 
     def check(self) -> None:
@@ -74,7 +81,9 @@ class Installation:
         for worker in self._workers:
             if not worker.running:
                 said = worker.log_path.read_text(errors="replace").strip().splitlines() or ["it said nothing"]
-                raise Failure(Exit.FAILED, f"a worker ended by itself: {said[-1].removeprefix('scv worker: ')}")
+                raise Failure(
+                    Exit.FAILED, f"a worker ended by itself: {said[-1].removeprefix('scv worker: ')}"
+                )
         if not self._broker.running:
             raise Failure(Exit.AWAY, f"the embedded broker at {self.settings.kafka} has ended; start again")
         if not self._store.running:
@@ -99,8 +108,9 @@ class Installation:
                 return
             if time.monotonic() > deadline:
                 raise Failure(
-                    Exit.FAILED, f"after {seconds:.0f} s the workers have taken {taken} of {len(lanes)} lanes; "
-                    "is the machine overloaded? Start again"
+                    Exit.FAILED,
+                    f"after {seconds:.0f} s the workers have taken {taken} of {len(lanes)} lanes; "
+                    "is the machine overloaded? Start again",
                 )
             time.sleep(0.05)
 
@@ -123,7 +133,7 @@ class Installation:
         self._store.stop()
         self._broker.stop()
 
-    def __enter__(self) -> Installation:
+    def __enter__(self) -> Self:
         """The running installation."""
         return self
 

@@ -35,9 +35,11 @@ class Happening(NamedTuple):
 
 
 class Life:
-    """What happens to one subject; `mood` falls with every disappointment and rises again with good service."""
+    """What happens to one subject; `mood` falls with disappointments and rises with good service."""
 
-    def __init__(self, person: Person, rng: Random, until: datetime, days: int, subject: str | None = None) -> None:
+    def __init__(
+        self, person: Person, rng: Random, until: datetime, days: int, subject: str | None = None
+    ) -> None:
         self.person, self.rng, self.until, self.days = person, rng, until, days
         self.subject = subject or person.subject
         self.mood = rng.gauss(0.4, 0.8)
@@ -80,7 +82,13 @@ class Life:
         date = (self.until - timedelta(days=days_ago)).date()
         hour = self.rng.choices(HOURS, HOUR_WEIGHTS)[0]
         local = datetime(
-            date.year, date.month, date.day, hour, self.rng.randrange(60), self.rng.randrange(60), tzinfo=self._zone
+            date.year,
+            date.month,
+            date.day,
+            hour,
+            self.rng.randrange(60),
+            self.rng.randrange(60),
+            tzinfo=self._zone,
         )
         return local.astimezone(UTC)
 
@@ -91,7 +99,10 @@ class Life:
     def after_days(self, at: datetime, low: int, high: int) -> datetime:
         """Some days after `at`, at a waking hour."""
         moved = at + timedelta(days=self.rng.randint(low, high))
-        return max(at + timedelta(minutes=5), moved.replace(hour=self.rng.randint(7, 20), minute=self.rng.randrange(60)))
+        return max(
+            at + timedelta(minutes=5),
+            moved.replace(hour=self.rng.randint(7, 20), minute=self.rng.randrange(60)),
+        )
 
     def chance(self, share: float) -> bool:
         """True in that share of cases."""

@@ -31,7 +31,7 @@ def digits_of(currency: str) -> int:
     return _DIGITS.get(currency, 2)
 
 
-def minor_of(amount: str | int | float | Decimal, currency: str) -> int:
+def minor_of(amount: str | float | Decimal, currency: str) -> int:
     """The amount in the currency's smallest unit; ValueError when that is not a whole number.
 
     A float (Parquet has them) is taken as the shortest decimal that names it: 11.77 means 11.77.
@@ -45,9 +45,13 @@ def minor_of(amount: str | int | float | Decimal, currency: str) -> int:
     except (InvalidOperation, Inexact, ValueError, OverflowError):
         raise ValueError(f"{str(amount)[:40]!r} is no amount of money") from None
     if whole != minor:
-        raise ValueError(f"{str(amount)[:40]} has more decimals than {currency}, which has {digits_of(currency)}")
+        raise ValueError(
+            f"{str(amount)[:40]} has more decimals than {currency}, which has {digits_of(currency)}"
+        )
     if abs(whole) > SAFE_INTEGER:
-        raise ValueError(f"{str(amount)[:40]} {currency} is too large: JSON readers hold ±{SAFE_INTEGER} exactly")
+        raise ValueError(
+            f"{str(amount)[:40]} {currency} is too large: JSON readers hold ±{SAFE_INTEGER} exactly"
+        )
     return whole
 
 

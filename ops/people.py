@@ -17,8 +17,10 @@ FIRST_NUMBER = 5001
 
 
 class Country(NamedTuple):
-    """Where people live: how they are called, where, and what they pay with. Each of `phones` has a place
-    for the digits, and lies in a range reserved for fiction."""
+    """Where people live: how they are called, where, and what they pay with.
+
+    Each of `phones` has a place for the digits, and lies in a range reserved for fiction.
+    """
 
     code: str
     currency: str
@@ -33,43 +35,81 @@ class Country(NamedTuple):
     streets: tuple[str, ...]
 
 
+def _country(
+    code: str, currency: str, price_percent: int, zoneinfo: str, locales: str, *, phones: str = "",
+    given: str, family: str, places: str, streets: str,
+) -> Country:  # fmt: skip
+    """A country from lists as they read best: words, and `;` between what has several."""
+    found = (place.strip().partition("/") for place in places.split(";"))
+    return Country(
+        code,
+        currency,
+        price_percent,
+        zoneinfo,
+        locales=tuple(locales.split()),
+        phones=tuple(phones.split()),
+        given=tuple(given.split()),
+        family=tuple(family.split()),
+        places=tuple((postal_code, locality) for postal_code, _, locality in found),
+        streets=tuple(street.strip() for street in streets.split(";")),
+    )
+
+
 COUNTRIES = (
-    Country("DE", "EUR", 100, "Europe/Berlin", ("de-DE",),
-            ("+493023125{:03d}", "+494066969{:03d}", "+496990009{:03d}", "+492214710{:03d}", "+498999998{:03d}"),
-            ("Anna", "Ben", "Clara", "David", "Emre", "Frieda", "Greta", "Hannes", "Ilse", "Jonas", "Katja", "Lukas",
-             "Mehmet", "Nina", "Otto", "Petra"),
-            ("Albrecht", "Bauer", "Demir", "Fischer", "Hoffmann", "Krüger", "Lehmann", "Öztürk", "Schäfer", "Vogel"),
-            (("10117", "Berlin"), ("20095", "Hamburg"), ("50667", "Köln"), ("80331", "München"), ("04109", "Leipzig")),
-            ("Gartenstraße", "Lindenallee", "Am Markt", "Goethestraße", "Bahnhofstraße")),
-    Country("AT", "EUR", 100, "Europe/Vienna", ("de-AT",), (),
-            ("Elisabeth", "Florian", "Johanna", "Maximilian", "Theresa", "Valentin"),
-            ("Gruber", "Huber", "Moser", "Pichler", "Steiner"),
-            (("1010", "Wien"), ("8010", "Graz"), ("5020", "Salzburg")), ("Hauptplatz", "Ringstraße", "Kirchengasse")),
-    Country("FR", "EUR", 100, "Europe/Paris", ("fr-FR",),
-            ("+33199001{:03d}", "+33261911{:03d}", "+33353011{:03d}", "+33465711{:03d}"),
-            ("Amélie", "Bastien", "Chloé", "Didier", "Élise", "François", "Hélène", "Julien", "Manon", "Yasmine"),
-            ("Bernard", "Dubois", "Fontaine", "Lefèvre", "Moreau", "N'Diaye", "Rousseau"),
-            (("75011", "Paris"), ("69002", "Lyon"), ("13001", "Marseille"), ("31000", "Toulouse")),
-            ("rue des Lilas", "avenue Victor Hugo", "place du Marché", "rue de la Gare")),
-    Country("GB", "GBP", 86, "Europe/London", ("en-GB",),
-            ("+442079460{:03d}", "+441614960{:03d}", "+441314960{:03d}", "+442920180{:03d}"),
-            ("Aisha", "Charlotte", "Dylan", "Eleanor", "Gareth", "Imogen", "Jack", "Poppy", "Rhys", "Zara"),
-            ("Baker", "Davies", "Evans", "Khan", "MacDonald", "O'Neill", "Patel", "Whitfield"),
-            (("SW1A 1AA", "London"), ("M1 1AE", "Manchester"), ("CF10 1EP", "Cardiff"), ("EH1 1YZ", "Edinburgh")),
-            ("High Street", "Church Lane", "Station Road", "Mill Lane")),
-    Country("US", "USD", 110, "America/New_York", ("en-US", "es-US"),
-            ("+121255501{:02d}", "+161755501{:02d}", "+121555501{:02d}", "+120255501{:02d}"),
-            ("Alice", "Carlos", "Denise", "Ethan", "Grace", "Hiram", "Jamal", "Luz", "Olivia", "Wei"),
-            ("Anderson", "Brooks", "Chen", "Garcia", "Johnson", "Nguyen", "Rivera", "Washington"),
-            (("10001", "New York"), ("02108", "Boston"), ("19103", "Philadelphia"), ("20001", "Washington")),
-            ("Maple Avenue", "Oak Street", "Second Street", "Elm Drive")),
-    Country("SE", "SEK", 1130, "Europe/Stockholm", ("sv-SE",), ("+468465004{:02d}", "+463139006{:02d}", "+464062804{:02d}"),
-            ("Alma", "Björn", "Ebba", "Gustav", "Linnéa", "Åke"), ("Andersson", "Lindqvist", "Nyström", "Öberg"),
-            (("111 20", "Stockholm"), ("411 03", "Göteborg"), ("211 20", "Malmö")),
-            ("Storgatan", "Drottninggatan", "Skolvägen")),
-    Country("JP", "JPY", 160, "Asia/Tokyo", ("ja-JP",), (),
-            ("葵", "陽翔", "結衣", "大輔", "美咲"), ("佐藤", "鈴木", "高橋", "田中"),
-            (("100-0001", "東京都千代田区"), ("530-0001", "大阪市北区")), ("丸の内1丁目", "梅田2丁目", "銀座4丁目")),
+    _country(
+        "DE", "EUR", 100, "Europe/Berlin", "de-DE",
+        phones="+493023125{:03d} +494066969{:03d} +496990009{:03d} +492214710{:03d} +498999998{:03d}",
+        given="Anna Ben Clara David Emre Frieda Greta Hannes Ilse Jonas Katja Lukas Mehmet Nina Otto Petra",
+        family="Albrecht Bauer Demir Fischer Hoffmann Krüger Lehmann Öztürk Schäfer Vogel",
+        places="10117/Berlin; 20095/Hamburg; 50667/Köln; 80331/München; 04109/Leipzig",
+        streets="Gartenstraße; Lindenallee; Am Markt; Goethestraße; Bahnhofstraße",
+    ),
+    _country(
+        "AT", "EUR", 100, "Europe/Vienna", "de-AT",
+        given="Elisabeth Florian Johanna Maximilian Theresa Valentin",
+        family="Gruber Huber Moser Pichler Steiner",
+        places="1010/Wien; 8010/Graz; 5020/Salzburg",
+        streets="Hauptplatz; Ringstraße; Kirchengasse",
+    ),
+    _country(
+        "FR", "EUR", 100, "Europe/Paris", "fr-FR",
+        phones="+33199001{:03d} +33261911{:03d} +33353011{:03d} +33465711{:03d}",
+        given="Amélie Bastien Chloé Didier Élise François Hélène Julien Manon Yasmine",
+        family="Bernard Dubois Fontaine Lefèvre Moreau N'Diaye Rousseau",
+        places="75011/Paris; 69002/Lyon; 13001/Marseille; 31000/Toulouse",
+        streets="rue des Lilas; avenue Victor Hugo; place du Marché; rue de la Gare",
+    ),
+    _country(
+        "GB", "GBP", 86, "Europe/London", "en-GB",
+        phones="+442079460{:03d} +441614960{:03d} +441314960{:03d} +442920180{:03d}",
+        given="Aisha Charlotte Dylan Eleanor Gareth Imogen Jack Poppy Rhys Zara",
+        family="Baker Davies Evans Khan MacDonald O'Neill Patel Whitfield",
+        places="SW1A 1AA/London; M1 1AE/Manchester; CF10 1EP/Cardiff; EH1 1YZ/Edinburgh",
+        streets="High Street; Church Lane; Station Road; Mill Lane",
+    ),
+    _country(
+        "US", "USD", 110, "America/New_York", "en-US es-US",
+        phones="+121255501{:02d} +161755501{:02d} +121555501{:02d} +120255501{:02d}",
+        given="Alice Carlos Denise Ethan Grace Hiram Jamal Luz Olivia Wei",
+        family="Anderson Brooks Chen Garcia Johnson Nguyen Rivera Washington",
+        places="10001/New York; 02108/Boston; 19103/Philadelphia; 20001/Washington",
+        streets="Maple Avenue; Oak Street; Second Street; Elm Drive",
+    ),
+    _country(
+        "SE", "SEK", 1130, "Europe/Stockholm", "sv-SE",
+        phones="+468465004{:02d} +463139006{:02d} +464062804{:02d}",
+        given="Alma Björn Ebba Gustav Linnéa Åke",
+        family="Andersson Lindqvist Nyström Öberg",
+        places="111 20/Stockholm; 411 03/Göteborg; 211 20/Malmö",
+        streets="Storgatan; Drottninggatan; Skolvägen",
+    ),
+    _country(
+        "JP", "JPY", 160, "Asia/Tokyo", "ja-JP",
+        given="葵 陽翔 結衣 大輔 美咲",
+        family="佐藤 鈴木 高橋 田中",
+        places="100-0001/東京都千代田区; 530-0001/大阪市北区",
+        streets="丸の内1丁目; 梅田2丁目; 銀座4丁目",
+    ),
 )  # fmt: skip
 # In which shares they come.
 WEIGHTS = (40, 8, 14, 14, 14, 6, 4)
@@ -95,7 +135,9 @@ class Person(NamedTuple):
         """`crm:5001`."""
         return f"crm:{self.number}"
 
-    def identifiers(self, *, email_verified: bool = False, phone_verified: bool = False) -> list[dict[str, Any]]:
+    def identifiers(
+        self, *, email_verified: bool = False, phone_verified: bool = False
+    ) -> list[dict[str, Any]]:
         """What an event states that this person is known by."""
         stated: list[dict[str, Any]] = [{"type": "email", "value": self.email, "verified": email_verified}]
         if self.phone is not None:
@@ -139,7 +181,9 @@ def address(rng: Random, country: Country, use: str = "billing") -> dict[str, An
 
 def _plain(name: str) -> str:
     """The name as a mailbox may be called: `francois.lefevre`."""
-    letters = unicodedata.normalize("NFKD", name.lower().replace("ß", "ss")).encode("ascii", "ignore").decode()
+    letters = (
+        unicodedata.normalize("NFKD", name.lower().replace("ß", "ss")).encode("ascii", "ignore").decode()
+    )
     return "".join(letter for letter in letters if letter.isalnum() or letter == ".").strip(".") or "kokyaku"
 
 

@@ -18,7 +18,8 @@ import msgspec
 from ops.ada import ada
 from ops.chapters_care import AGENTS, case, conversation, satisfaction, self_service, survey_after, team_of
 from ops.chapters_marketing import about_them, anonymous_visitor, campaigns, introduction, visits
-from ops.chapters_trade import contract, invoice, order, subscription
+from ops.chapters_plans import contract, subscription
+from ops.chapters_trade import invoice, order
 from ops.life import Happening, Life, instant
 from ops.people import FIRST_NUMBER, person
 
@@ -62,7 +63,9 @@ def _lives(seed: int, number: int, numbers: range, until: datetime) -> Iterator[
     introduction(life, days)
     orders_a_year, subscribes, signs = rng.choices(KINDS, KIND_WEIGHTS)[0]
     # The past first: a later disappointment must not spoil an earlier score.
-    moments = sorted((rng.randint(1, days - 1) for _ in range(_poisson(rng, orders_a_year * days / 365))), reverse=True)
+    moments = sorted(
+        (rng.randint(1, days - 1) for _ in range(_poisson(rng, orders_a_year * days / 365))), reverse=True
+    )
     campaigns(life, days)
     for days_ago in moments:
         order(life, days_ago)
@@ -86,7 +89,11 @@ def _lives(seed: int, number: int, numbers: range, until: datetime) -> Iterator[
 def _care(life: Life, days: int, busy: bool) -> None:
     rng = life.rng
     for _ in range(_poisson(rng, (1.2 if busy else 0.5) * days / 365)):
-        case(life, life.day(rng.randint(1, days)), rng.choice(("billing.card_declined", "product.how_to", "contract.change")))
+        case(
+            life,
+            life.day(rng.randint(1, days)),
+            rng.choice(("billing.card_declined", "product.how_to", "contract.change")),
+        )
     for _ in range(_poisson(rng, 0.9 * days / 365)):
         over = conversation(life, life.day(rng.randint(1, days)), "product.how_to")
         satisfaction(life, life.later(over, 0.2, 20), rng.choice(AGENTS))
@@ -100,9 +107,17 @@ def _outages(life: Life) -> None:
     for outage_id, country, days_ago, hours in OUTAGES:
         if country == life.country.code and days_ago < life.days:
             began = life.until - timedelta(days=days_ago) + timedelta(hours=9)
-            life.tell("service.service_interrupted", began, "operations", outage_id=outage_id, cause="network",
-                      expected_end_at=instant(began + timedelta(hours=hours)))
-            life.tell("service.service_restored", began + timedelta(hours=hours), "operations", outage_id=outage_id)
+            life.tell(
+                "service.service_interrupted",
+                began,
+                "operations",
+                outage_id=outage_id,
+                cause="network",
+                expected_end_at=instant(began + timedelta(hours=hours)),
+            )
+            life.tell(
+                "service.service_restored", began + timedelta(hours=hours), "operations", outage_id=outage_id
+            )
             life.mood -= 0.3
 
 
@@ -110,7 +125,14 @@ def _old_account(seed: int, number: int, life: Life, until: datetime) -> Life:
     """An account of the billing system, from before it knew customer numbers."""
     account = Life(life.person, Random(f"{seed}/account/{number}"), until, life.days, f"billing:A-{number}")
     at = account.day(account.rng.randint(2, life.days))
-    account.tell("marketing.form_submitted", at, "billing", form="direct_debit", channel="web", identifiers=life.person.identifiers())
+    account.tell(
+        "marketing.form_submitted",
+        at,
+        "billing",
+        form="direct_debit",
+        channel="web",
+        identifiers=life.person.identifiers(),
+    )
     invoice(account, account.later(at, 1, 30), account.price(account.rng.choice((1990, 4990, 7900))))
     return account
 
@@ -121,11 +143,22 @@ def _employees(seed: int, until: datetime) -> Iterator[Life]:
         rng = Random(f"{seed}/{employee}")
         life = Life(person(seed, 1), rng, until, HISTORY_DAYS, f"employee:{employee}")
         for quarter in range(HISTORY_DAYS // 91):
-            at = life.until - timedelta(days=91 * quarter + 5) + timedelta(hours=10, minutes=rng.randint(0, 200))
+            at = (
+                life.until
+                - timedelta(days=91 * quarter + 5)
+                + timedelta(hours=10, minutes=rng.randint(0, 200))
+            )
             low = team_of(employee) == "T-2"
-            life.tell("service.employee_surveyed", at, "hr/pulse", score=max(0, min(10, round(rng.gauss(5.5 if low else 7.8, 1.2)))),
-                      team_id=team_of(employee), belief=rng.randint(5, 9), turnover=0.22 if low else 0.08,
-                      training_hours=float(rng.randint(2, 20)))
+            life.tell(
+                "service.employee_surveyed",
+                at,
+                "hr/pulse",
+                score=max(0, min(10, round(rng.gauss(5.5 if low else 7.8, 1.2)))),
+                team_id=team_of(employee),
+                belief=rng.randint(5, 9),
+                turnover=0.22 if low else 0.08,
+                training_hours=float(rng.randint(2, 20)),
+            )
         yield life
 
 
@@ -142,8 +175,15 @@ def broken_events(end: datetime) -> list[Happening]:
     at = end - timedelta(hours=6)
 
     def event(wire_type: str, subject: str, data: dict[str, object], **extra: object) -> bytes:
-        envelope = {"specversion": "1.0", "id": f"broken-{wire_type}", "source": "legacy/export", "type": wire_type,
-                    "time": instant(at), "subject": subject, "data": data}
+        envelope = {
+            "specversion": "1.0",
+            "id": f"broken-{wire_type}",
+            "source": "legacy/export",
+            "type": wire_type,
+            "time": instant(at),
+            "subject": subject,
+            "data": data,
+        }
         return msgspec.json.encode(envelope | extra)
 
     ada_key, order_data = b"crm:4711", {"order_id": "O-9", "amount_minor": 4990, "currency": "EUR"}
@@ -151,14 +191,28 @@ def broken_events(end: datetime) -> list[Happening]:
         ("sales.events", ada_key, b'{"specversion": "1.0", "id": "broken-1", '),
         ("sales.events", ada_key, event("sales.order_shipped", "crm:4711", {"order_id": "O-9"})),
         ("sales.events", b"crm:4712", event("sales.order_placed", "crm:4711", order_data)),
-        ("sales.events", ada_key, event("sales.order_placed", "crm:4711", order_data | {"amount_minor": "49,90"})),
+        (
+            "sales.events",
+            ada_key,
+            event("sales.order_placed", "crm:4711", order_data | {"amount_minor": "49,90"}),
+        ),
         ("billing.events", ada_key, event("sales.order_placed", "crm:4711", order_data)),
-        ("service.events", b"4711", event("service.case_opened", "4711", {"case_id": "S-6", "topic": "other"})),
-        ("marketing.events", ada_key, event("marketing.page_viewed", "crm:4711", {"page": "/"}, time="01.03.2026 10:42")),
+        (
+            "service.events",
+            b"4711",
+            event("service.case_opened", "4711", {"case_id": "S-6", "topic": "other"}),
+        ),
+        (
+            "marketing.events",
+            ada_key,
+            event("marketing.page_viewed", "crm:4711", {"page": "/"}, time="01.03.2026 10:42"),
+        ),
     )
     return [Happening(topic, key, value, at) for topic, key, value in broken]
 
 
 def subjects_of_customers(happenings: Iterable[Happening]) -> set[str]:
     """The subjects that become customers: all but employees."""
-    return {key for key in (happening.key.decode() for happening in happenings) if not key.startswith("employee:")}
+    return {
+        key for key in (happening.key.decode() for happening in happenings) if not key.startswith("employee:")
+    }

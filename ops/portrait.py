@@ -9,7 +9,6 @@ Invariants:
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from rich.columns import Columns
@@ -19,34 +18,43 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from ops.moments import due, moment
-from ops.money import money_text
+from ops.moments import moment
+from ops.portrait_sections import (
+    Profile,
+    billing_lines,
+    consent_lines,
+    identity_lines,
+    is_open,
+    marketing_lines,
+    sales_lines,
+    service_lines,
+    timeline_lines,
+    words,
+)
 
 WIDTH = 100
 PAIRS_FROM = 80
-LABEL_WIDTH = 12
-TIMELINE_SHOWN = 15
-ENTRIES_SHOWN = 4
 ALERTS_SHOWN = 3
 # A score up to this is a detractor's (net promoter score).
 DETRACTOR_MAX = 6
 
-Profile = dict[str, Any]
-
 
 def portrait(profile: Profile, now: datetime, width: int = WIDTH) -> Group:
-    """The whole profile; sections that it does not hold are left out. Below `PAIRS_FROM` columns nothing stands in pairs."""
+    """The whole profile, `width` columns wide; sections that it does not hold are left out."""
     shown: list[RenderableType] = []
     if profile.get("summary"):
         shown.append(_header(profile, now))
-    for pair in ((("billing", _billing), ("service", _service)), (("sales", _sales), ("consent", _consent), ("marketing", _marketing))):
+    for pair in (
+        (("billing", billing_lines), ("service", service_lines)),
+        (("sales", sales_lines), ("consent", consent_lines), ("marketing", marketing_lines)),
+    ):
         held = [(title, build(profile, now)) for title, build in pair if profile.get(title) is not None]
         if len(held) == 3:
             # What we may say and what we said belong together.
             (title, lines), (_, more) = held[1:]
             held = [held[0], (title, [*lines, Rule(style="dim"), *more] if lines and more else lines + more)]
         shown += _pair(held, width)
-    for title, build in (("timeline", _timeline), ("identity", _identity)):
+    for title, build in (("timeline", timeline_lines), ("identity", identity_lines)):
         if profile.get(title) is not None:
             shown.append(_panel(title, build(profile, now)))
     if profile.get("meta"):
@@ -75,25 +83,6 @@ def _pair(held: list[tuple[str, list[RenderableType]]], width: int) -> list[Rend
     return [grid]
 
 
-def _line(label: str, *values: Any, style: str = "") -> Table:
-    """`label   value · value`, wrapped under the values; a dash when there is none."""
-    said = " · ".join(str(value) for value in values if value not in (None, ""))
-    line = Table.grid(padding=(0, 1))
-    line.add_column(width=LABEL_WIDTH, style="dim", no_wrap=True, overflow="ellipsis")
-    line.add_column(ratio=1, overflow="fold")
-    line.expand = True
-    line.add_row(Text(label), Text(said, style) if said else Text("–", "dim"))
-    return line
-
-
-def _words(text: Any) -> str:
-    return str(text).replace("_", " ")
-
-
-def _told(value: Any) -> str:
-    return ("yes" if value else "no") if isinstance(value, bool) else str(value)
-
-
 def _header(profile: Profile, now: datetime) -> Panel:
     summary = profile["summary"]
     name = summary["display_name"] or profile["founder"]
@@ -103,22 +92,29 @@ def _header(profile: Profile, now: datetime) -> Panel:
         "a person, not a bot" if summary["prefers_human"] else None,
         summary["callback_phone"],
     ]
-    lines: list[RenderableType] = [Text(" · ".join(part for part in [*who, *stage] if part) or "no personal data", style="dim")]
+    lines: list[RenderableType] = [
+        Text(" · ".join(part for part in [*who, *stage] if part) or "no personal data", style="dim")
+    ]
     if summary["contact_reason_text"]:
-        lines.append(Text.assemble(("Probably about  ", "dim"), (summary["contact_reason_text"], "bold yellow")))
+        lines.append(
+            Text.assemble(("Probably about  ", "dim"), (summary["contact_reason_text"], "bold yellow"))
+        )
     alerts = _alerts(profile, now)[:ALERTS_SHOWN]
     if alerts:
-        lines.append(Columns([Text(f" ! {alert} ", style="bold white on red") for alert in alerts], padding=(0, 1)))
+        lines.append(
+            Columns([Text(f" ! {alert} ", style="bold white on red") for alert in alerts], padding=(0, 1))
+        )
     return Panel(
         Group(*lines), title=Text.assemble((f" {name} ", "bold reverse")), title_align="left",
-        subtitle=Text(f"{profile['customer_id']} · {profile['founder']}", style="dim"), subtitle_align="right",
+        subtitle=Text(f"{profile['customer_id']} · {profile['founder']}", style="dim"),
+        subtitle_align="right",
         border_style="bold",
     )  # fmt: skip
 
 
 def _local_time(zone: str | None, now: datetime) -> str | None:
     try:
-        return f"{now.astimezone(ZoneInfo(zone)):%H:%M} in {_words(zone.rpartition('/')[2])}" if zone else None
+        return f"{now.astimezone(ZoneInfo(zone)):%H:%M} in {words(zone.rpartition('/')[2])}" if zone else None
     except (ZoneInfoNotFoundError, ValueError):
         return None
 
@@ -135,182 +131,24 @@ def _alerts(profile: Profile, now: datetime) -> list[str]:
         alerts.append(f"detractor: NPS {summary['last_nps']}")
     if broken := (service.get("promises") or {}).get("broken_count"):
         alerts.append(f"{broken} broken {'promise' if broken == 1 else 'promises'}")
-    if any(_open(case) and _past(case["due_at"], now) for case in service.get("cases", [])):
+    if any(is_open(case) and _past(case["due_at"], now) for case in service.get("cases", [])):
         alerts.append("case overdue")
     if summary["do_not_contact"]:
         alerts.append("do not contact")
     return alerts
 
 
-def _open(case: Profile) -> bool:
-    return case["status"] not in (None, "resolved", "closed")
-
-
 def _past(instant: str | None, now: datetime) -> bool:
     return instant is not None and datetime.fromisoformat(instant) < now
-
-
-def _billing(profile: Profile, now: datetime) -> list[RenderableType]:
-    billing = profile["billing"]
-    lines: list[RenderableType] = []
-    for balance in billing["balances"]:
-        owed = balance["balance_minor"]
-        meaning = "owed to us" if owed > 0 else "owed to the customer" if owed < 0 else "settled"
-        lines.append(_line("balance", money_text(abs(owed), balance["currency"]), meaning, style="bold red" if owed > 0 else ""))
-    for invoice in billing["open_invoices"][:ENTRIES_SHOWN]:
-        amount = money_text(invoice["open_minor"], invoice["currency"])
-        lines.append(_line("open invoice", invoice["invoice_id"], amount, due(invoice["due_at"], now)))
-    if failure := billing["last_failure"]:
-        times = billing["failures_in_a_row"]
-        lines.append(_line("last failure", _words(failure["code"]), moment(failure["occurred_at"], now), f"{times} in a row" if times else "paid since"))
-    if billing["dunning_level"]:
-        lines.append(_line("reminded", f"level {billing['dunning_level']}"))
-    if payment := billing["last_payment"]:
-        lines.append(_line("last payment", money_text(payment["amount_minor"], payment["currency"]), moment(payment["occurred_at"], now)))
-    for plan in billing["subscriptions"][:ENTRIES_SHOWN]:
-        price = money_text(plan["amount_minor"], plan["currency"])
-        lines.append(_line("subscription", plan["plan"], plan["status"], price, f"renews {moment(plan['renews_at'], now)}" if plan["renews_at"] else None))
-    for refund in billing["refunds"][:2]:
-        lines.append(_line("refund", refund["refund_id"], money_text(refund["amount_minor"], refund["currency"]), refund["status"]))
-    for dispute in billing["disputes"][:2]:
-        lines.append(_line("dispute", dispute["invoice_id"], dispute["status"], _words(dispute["reason"] or "")))
-    return lines
-
-
-def _service(profile: Profile, now: datetime) -> list[RenderableType]:
-    service = profile["service"]
-    lines: list[RenderableType] = []
-    for case in service["cases"][:ENTRIES_SHOWN]:
-        style = "yellow" if _open(case) else ""
-        when = due(case["due_at"], now) if _open(case) else None
-        lines.append(_line("case", case["case_id"], _words(case["topic"] or ""), case["status"], when, style=style))
-    for complaint in service["complaints"][:2]:
-        lines.append(_line("complaint", complaint["complaint_id"], _words(complaint["topic"] or ""), complaint["status"]))
-    promises = service["promises"]
-    for promise in promises["open"][:2]:
-        lines.append(_line("promised", promise["text"], due(promise["due_at"], now), style="yellow"))
-    if promises["kept_count"] or promises["broken_count"]:
-        lines.append(_line("promises", f"{promises['kept_count']} kept", f"{promises['broken_count']} broken"))
-    if last := service["last_contact"]:
-        whom = "with the assistant" if last["automated"] else f"with {last['employee_id'] or 'an agent'}"
-        lines.append(_line("last contact", last["channel"], whom, moment(last["occurred_at"], now)))
-    if service["contact_count"]:
-        waited = -(-service["waiting_seconds_total"] // 60)
-        lines.append(_line("contacts", service["contact_count"], f"{waited} min waited", f"{service['transfer_count']} transfers"))
-    own = service["self_service"]
-    if own["attempt_count"]:
-        lines.append(_line("self-service", f"{own['attempt_count']} tries", f"{own['success_count']} worked"))
-    if unanswered := service["social"]["unanswered"]:
-        lines.append(_line("unanswered", f"{len(unanswered)} on {_words(unanswered[0]['platform'])}", style="yellow"))
-    if (score := (profile.get("summary") or {}).get("last_nps")) is not None:
-        lines.append(_line("last NPS", score))
-    return lines
-
-
-def _sales(profile: Profile, now: datetime) -> list[RenderableType]:
-    sales = profile["sales"]
-    lines: list[RenderableType] = []
-    if sales["order_count"] or sales["orders"]:
-        lines.append(_line("orders", sales["order_count"], f"{sales['return_count']} returned", f"last {moment(sales['last_order_at'], now)}"))
-    for revenue in sales["revenue"]:
-        margin = f"margin {money_text(revenue['margin_minor'], revenue['currency'])}" if revenue["margin_minor"] else None
-        lines.append(_line("revenue", money_text(revenue["net_minor"], revenue["currency"]), margin, style="bold"))
-    if sales["by_channel"]:
-        lines.append(_line("bought in", *(f"{one['channel']} {one['order_count']}" for one in sales["by_channel"][:4])))
-    for order in sales["orders"][:ENTRIES_SHOWN]:
-        late = order["delivered_at"] and order["promised_at"] and order["delivered_at"] > order["promised_at"]
-        lines.append(_line("order", order["order_id"], money_text(order["amount_minor"], order["currency"]), order["status"],
-                           "late" if late else None, moment(order["placed_at"], now)))
-    for contract in sales["contracts"][:2]:
-        until = f"until {moment(contract['ends_at'], now)}" if contract["ends_at"] else None
-        lines.append(_line("contract", contract["contract_id"], contract["product_line"], until))
-    for opportunity in sales["opportunities"][:2]:
-        amount = money_text(opportunity["amount_minor"], opportunity["currency"])
-        lines.append(_line("opportunity", opportunity["opportunity_id"], opportunity["stage"], amount))
-    for basket in sales["baskets"][:1]:
-        lines.append(_line("basket left", money_text(basket["amount_minor"], basket["currency"]), moment(basket["abandoned_at"], now)))
-    return lines
-
-
-def _consent(profile: Profile, now: datetime) -> list[RenderableType]:
-    consent = profile["consent"]
-    lines: list[RenderableType] = []
-    for permission in consent["permissions"][:6]:
-        given = permission["granted"]
-        lines.append(_line(permission["channel"], "yes" if given else "NO", permission["purpose"],
-                           f"since {moment(permission['since'], now)}", style="green" if given else "red"))
-    preferences = consent["preferences"]
-    if preferences["contact_hours"]:
-        lines.append(_line("call between", preferences["contact_hours"]))
-    if consent["stated_values"]:
-        lines.append(_line("cares about", *(_words(one["value"]) for one in consent["stated_values"][:4])))
-    return lines
-
-
-def _marketing(profile: Profile, now: datetime) -> list[RenderableType]:
-    marketing = profile["marketing"]
-    lines: list[RenderableType] = []
-    counts = marketing["campaigns"]
-    if counts["sent_count"]:
-        opened, clicked = f"{counts['opened_count']} opened", f"{counts['clicked_count']} clicked"
-        lines.append(_line("campaigns", f"{counts['sent_count']} sent", opened, clicked))
-    if marketing["touches"]:
-        lines.append(_line("touches", *(f"{channel} {count}" for channel, count in marketing["touches"].items())))
-    if last := marketing["last_touch"]:
-        lines.append(_line("last touch", last["channel"], last["campaign_id"], moment(last["occurred_at"], now)))
-    for one in marketing["experiments"][:2]:
-        lines.append(_line("experiment", one["experiment"], one["variant"]))
-    return lines
-
-
-def _timeline(profile: Profile, now: datetime) -> list[RenderableType]:
-    entries = profile["timeline"]
-    if not entries:
-        return []
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style="dim", width=16, no_wrap=True)
-    table.add_column(style="cyan", width=9, no_wrap=True)
-    table.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
-    table.add_column(justify="right", no_wrap=True)
-    table.expand = True
-    for entry in entries[:TIMELINE_SHOWN]:
-        domain = entry["type"].partition(".")[0]
-        table.add_row(moment(entry["occurred_at"], now), domain, Text(entry["title"]),
-                      money_text(entry.get("amount_minor"), entry.get("currency")))
-    lines: list[RenderableType] = [table]
-    if len(entries) > TIMELINE_SHOWN:
-        more = "more in the log" if "timeline" in (profile.get("meta") or {}).get("truncated", []) else "all"
-        lines.append(Text(f"… {len(entries) - TIMELINE_SHOWN} older here, {more}", style="dim"))
-    return lines
-
-
-def _identity(profile: Profile, now: datetime) -> list[RenderableType]:
-    identity = profile["identity"]
-    lines: list[RenderableType] = [
-        _line("person", " ".join(name for name in (identity["given_name"], identity["family_name"]) if name),
-              f"born {identity['birthdate']}" if identity["birthdate"] else None),
-    ]  # fmt: skip
-    for address in identity["addresses"][:2]:
-        place = " ".join(part for part in (address["postal_code"], address["locality"]) if part)
-        lines.append(_line(f"{address['use']}", address["street_address"], place, address["country"]))
-    for one in identity["identifiers"][:6]:
-        proof = f"verified {moment(one['verified_at'], now)}" if one["verified_at"] else "not verified"
-        lines.append(_line(one["type"], one["value"], proof, _words(one["status"])))
-    subjects = identity["subjects"]
-    shown = ", ".join(one["subject"] for one in subjects[:4])
-    lines.append(_line("known as", shown + (f" and {len(subjects) - 4} more" if len(subjects) > 4 else "")))
-    for one in identity["related"][:3]:
-        lines.append(_line("related", one["relation"], one["customer_id"]))
-    if traits := profile.get("traits"):
-        lines.append(_line("traits", *(f"{_words(one['key'])} {_told(one['value'])}" for one in traits[:4])))
-    return lines
 
 
 def _foot(profile: Profile, now: datetime) -> Text:
     meta = profile["meta"]
     said = [
-        f"last event {moment(meta['last_event_at'], now)}", f"logged {moment(meta['last_log_at'], now)}",
-        f"generation {meta['generation']}", f"version {meta['version']}",
+        f"last event {moment(meta['last_event_at'], now)}",
+        f"logged {moment(meta['last_log_at'], now)}",
+        f"generation {meta['generation']}",
+        f"version {meta['version']}",
     ]
     if meta["truncated"]:
         said.append("cut: " + ", ".join(meta["truncated"]))

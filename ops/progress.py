@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 import time
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 # Rare enough for a log file, often enough to see that it moves.
 PLAIN_LINE_SECONDS = 10.0
@@ -21,7 +21,7 @@ DRAW_SECONDS = 0.1
 class Progress:
     """Shows how much of `total` is done, with rate and remaining time; `unit` names what is counted.
 
-    `counted` of `update` is what the rate is of, where it differs from what `total` measures (rows against bytes).
+    `counted` of `update` is what the rate is of, where that is not what `total` measures (rows, not bytes).
     """
 
     def __init__(self, label: str, total: int, unit: str, *, quiet: bool = False) -> None:
@@ -31,7 +31,7 @@ class Progress:
         self._began = self._told = time.monotonic()
         self._done = self._counted = 0
 
-    def __enter__(self) -> Progress:
+    def __enter__(self) -> Self:
         """Show it."""
         if not self._quiet and sys.stderr.isatty():
             self._bar = _bar(self._unit)
@@ -61,7 +61,9 @@ class Progress:
             return
         self._told = now
         if self._bar is not None:
-            self._bar.update(self._task, completed=done, total=self._total, rate=f"{self.rate:,.0f} {self._unit}/s")
+            self._bar.update(
+                self._task, completed=done, total=self._total, rate=f"{self.rate:,.0f} {self._unit}/s"
+            )
         elif not self._quiet:
             print(self._line(), file=sys.stderr, flush=True)
 
@@ -85,6 +87,7 @@ def _bar(unit: str) -> Any:
     from rich.progress import Progress as Bar
 
     return Bar(
-        TextColumn("{task.description}"), BarColumn(bar_width=40), TaskProgressColumn(), TextColumn("{task.fields[rate]}"),
+        TextColumn("{task.description}"), BarColumn(bar_width=40), TaskProgressColumn(),
+        TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(), console=Console(file=sys.stderr),
     )  # fmt: skip

@@ -1,8 +1,8 @@
 """The rows of a file: CSV, columns set apart by blanks, JSON Lines, Parquet.
 
 Invariants:
-- A row is a mapping of column names to values, numbered from 1; what is no row is named as such, with its number,
-  and reading goes on.
+- A row is a mapping of column names to values, numbered from 1; what is no row is named as such, and reading
+  goes on.
 - Nothing is held but the row, or the batch of rows, being read.
 - Decimal numbers of JSON stay exact (Decimal), and text stays what it is: no guessing of types.
 """
@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import csv
 import gzip
+import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -57,8 +59,9 @@ class Row(NamedTuple):
 class Rows:
     """The rows of one file, read once from the first to the last.
 
-    `columns` are known before the first row, but for JSON Lines (None). `done` of `total` says how far it is: bytes of
-    the file as it lies on the disk, or rows of a Parquet file. Raises Failure when the file cannot be read as `layout` says.
+    `columns` are known before the first row, but for JSON Lines (None). `done` of `total` says how far it is:
+    bytes of the file as it lies on the disk, or rows of a Parquet file.
+    Raises Failure when the file cannot be read as `layout` says.
     """
 
     def __init__(self, path: Path, layout: Layout) -> None:
@@ -92,53 +95,64 @@ class Rows:
 
     def _text_lines(self) -> Iterator[str]:
         """The lines of the file; bytes that are no text become surrogates, which make their row faulty."""
-        with self.path.open("rb") as raw:
-            self._raw = raw
-            stream: Any = gzip.open(raw) if self.path.suffix == ".gz" else raw
-            codec = "utf-8-sig" if self.layout.encoding.lower().replace("_", "-") == "utf-8" else self.layout.encoding
-            number = 0
+        codec = self.layout.encoding
+        # A byte order mark, as Excel writes it, is no part of the first column's name.
+        first = "utf-8-sig" if codec.lower().replace("_", "-") == "utf-8" else codec
+        number = 0
+        with ExitStack() as opened:
+            self._raw = opened.enter_context(self.path.open("rb"))
+            stream: Any = self._raw
+            if self.path.suffix == ".gz":
+                stream = opened.enter_context(gzip.open(self._raw))
             try:
                 while line := stream.readline(LINE_BYTES_MAX):
                     number += 1
-                    yield line.decode(codec if number == 1 else self.layout.encoding, "surrogateescape")
-            except (gzip.BadGzipFile, EOFError) as error:
-                raise Failure(Exit.FAILED, f"{self.path}: after line {number}: {error}; the file is damaged") from None
+                    yield line.decode(first if number == 1 else codec, "surrogateescape")
+            except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+                damaged = f"{self.path}: after line {number}: {error}; the file is damaged"
+                raise Failure(Exit.FAILED, damaged) from None
 
-    def _open_table(self) -> None:
+    def _cells(self) -> Iterator[tuple[int, list[str] | str]]:
+        """The line at which each row ends, and its cells; or a text that says why it has none."""
         layout = self.layout
         if self.format == "columns":
-            self._table: Iterator[list[str]] = (line.split(layout.delimiter) for line in self._lines)
-            self._line_of = None
-        else:
-            delimiter = layout.delimiter or ("\t" if self.path.name.endswith((".tsv", ".tsv.gz")) else ",")
-            reader = csv.reader(self._lines, delimiter=delimiter, quotechar=layout.quote, strict=True)
-            self._table, self._line_of = reader, reader
-        if layout.header:
+            for number, line in enumerate(self._lines, 1):
+                yield number, line.split(layout.delimiter)
+            return
+        delimiter = layout.delimiter or ("\t" if ".tsv" in self.path.suffixes else ",")
+        reader = csv.reader(self._lines, delimiter=delimiter, quotechar=layout.quote, strict=True)
+        while True:
             try:
-                named = [name.strip() for name in next(self._table, [])]
+                cells = next(reader)
+            except StopIteration:
+                return
             except csv.Error as error:
-                raise Failure(Exit.FAILED, f"{self.path}: the header is not CSV ({error})") from None
-            self.columns = layout.columns or named
+                yield reader.line_num, f"not CSV: {error}"
+            else:
+                yield reader.line_num, cells
+
+    def _open_table(self) -> None:
+        self._table = self._cells()
+        if self.layout.header:
+            _, named = next(self._table, (0, []))
+            if isinstance(named, str):
+                raise Failure(Exit.FAILED, f"{self.path}: the header is {named}")
+            self.columns = self.layout.columns or [name.strip() for name in named]
         if not self.columns:
             raise Failure(
-                Exit.USAGE, f"{self.path}: no header line and no names; name them in the map: [file] columns = [...]"
+                Exit.USAGE,
+                f"{self.path}: no header line and no names; name them in the map: [file] columns = [...]",
             )
 
     def _table_rows(self) -> Iterator[Row]:
         columns = tuple(self.columns or ())
-        number, line = 0, int(self.layout.header)
-        while True:
-            number += 1
-            try:
-                cells = next(self._table)
-            except StopIteration:
-                return
-            except csv.Error as error:
-                yield Row(number, getattr(self._line_of, "line_num", None), {}, f"not CSV: {error}")
-                continue
-            line = self._line_of.line_num if self._line_of is not None else line + 1  # type: ignore[attr-defined]
+        number = 0
+        for line, cells in self._table:
             if not cells:
-                number -= 1
+                continue
+            number += 1
+            if isinstance(cells, str):
+                yield Row(number, line, {}, cells)
                 continue
             fault = None
             if len(cells) != len(columns):
@@ -162,7 +176,9 @@ class Rows:
             if isinstance(values, dict):
                 yield Row(number, line, values)
             else:
-                yield Row(number, line, {}, "not a JSON object: each line holds one row, {\"column\": value, …}")
+                yield Row(
+                    number, line, {}, 'not a JSON object: each line holds one row, {"column": value, …}'
+                )
 
     def _open_parquet(self) -> None:
         import pyarrow
@@ -174,7 +190,10 @@ class Rows:
             raise Failure(Exit.FAILED, f"{self.path}: no readable Parquet file: {error}") from None
         names = self._parquet.schema_arrow.names
         if self.columns is not None and len(self.columns) != len(names):
-            raise Failure(Exit.USAGE, f"{self.path}: the map names {len(self.columns)} columns, the file has {len(names)}")
+            raise Failure(
+                Exit.USAGE,
+                f"{self.path}: the map names {len(self.columns)} columns, the file has {len(names)}",
+            )
         self.columns = self.columns or names
         self.total = self._parquet.metadata.num_rows
 
@@ -189,7 +208,8 @@ def _format_of(path: Path) -> str:
     ending = (path.with_suffix("") if path.suffix == ".gz" else path).suffix.lower()
     if ending not in _BY_ENDING:
         raise Failure(
-            Exit.USAGE, f"{path}: a file ending in {ending or 'nothing'!r} may be anything; "
-            f"say which in the map: [file] format = one of {', '.join(FORMATS)}"
+            Exit.USAGE,
+            f"{path}: a file ending in {ending or 'nothing'!r} may be anything; "
+            f"say which in the map: [file] format = one of {', '.join(FORMATS)}",
         )
     return _BY_ENDING[ending]

@@ -56,7 +56,11 @@ def as_int(value: Any, _: Values) -> int:
     """A whole number."""
     try:
         # bool is an int to Python, and 1.0 is a whole number that only a float's spelling hides.
-        whole = int(value) if isinstance(value, (str, int, float, Decimal)) and not isinstance(value, bool) else None
+        whole = (
+            int(value)
+            if isinstance(value, (str, int, float, Decimal)) and not isinstance(value, bool)
+            else None
+        )
     except (ValueError, OverflowError, ArithmeticError):
         whole = None
     if whole is None or (not isinstance(value, str) and whole != value):
@@ -143,7 +147,9 @@ def date_conversion(form: str | None) -> Convert:
     @lru_cache(maxsize=TIMES_REMEMBERED)
     def of_text(text: str) -> str:
         try:
-            return (datetime.strptime(text, form) if form else datetime.fromisoformat(text)).date().isoformat()  # noqa: DTZ007
+            # Only the day counts: a zone would not change what is written there.
+            at = datetime.strptime(text, form) if form else datetime.fromisoformat(text)  # noqa: DTZ007
+            return at.date().isoformat()
         except ValueError:
             raise ValueError(f"{text[:40]!r} is no date of the form {form or 'YYYY-MM-DD'}") from None
 

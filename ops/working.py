@@ -1,8 +1,8 @@
 """Create the topics; run a worker, after checking what it needs.
 
 Invariants:
-- A worker starts only on a store that may hold a view, and on a log that has its topics: otherwise one line says
-  what to do.
+- A worker starts only on a store that may hold a view, and on a log that has its topics: otherwise one line
+  says what to do.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from ops.configured import settings_with
 from ops.failures import Exit, Failure
 
 
-def run_topics_create(*, kafka: str | None, generation: str | None, partitions: int | None, as_json: bool) -> int:
+def run_topics_create(
+    *, kafka: str | None, generation: str | None, partitions: int | None, as_json: bool
+) -> int:
     """`scv topics create`."""
     from eventlog.admin import create_topics, describe_topics
 
@@ -25,7 +27,11 @@ def run_topics_create(*, kafka: str | None, generation: str | None, partitions: 
         return Exit.OK
     for name in created:
         say(f"created {name}, {held[name]} {'lane' if held[name] == 1 else 'lanes'}")
-    say(f"{settings.kafka}: {len(created)} topics created, all are there" if created else f"{settings.kafka}: all are there")
+    say(
+        f"{settings.kafka}: {len(created)} topics created, all are there"
+        if created
+        else f"{settings.kafka}: all are there"
+    )
     return Exit.OK
 
 
@@ -58,7 +64,9 @@ def refuse_unfit_store(settings: Settings) -> None:
             Exit.AWAY, f"{settings.redis}: Redis does not answer ({away}); start it, or set SCV_REDIS"
         ) from None
     except redis.RedisError as refused:
-        raise Failure(Exit.REFUSED, f"{settings.redis}: {refused}; check user, password and database") from None
+        raise Failure(
+            Exit.REFUSED, f"{settings.redis}: {refused}; check user, password and database"
+        ) from None
     finally:
         client.close()
 
@@ -69,7 +77,12 @@ def refuse_missing_topics(settings: Settings) -> None:
     from eventlog.topics import topic_plan
 
     held = describe_topics(settings.kafka)
-    missing = [topic.name for topic in topic_plan(settings.partitions, settings.generation) if topic.name not in held]
+    missing = [
+        topic.name for topic in topic_plan(settings.partitions, settings.generation) if topic.name not in held
+    ]
     if missing:
         shown = ", ".join(missing[:4]) + (f" and {len(missing) - 4} more" if len(missing) > 4 else "")
-        raise Failure(Exit.NOT_FOUND, f"{settings.kafka}: no topic {shown}; run `scv topics create --kafka {settings.kafka}`")
+        raise Failure(
+            Exit.NOT_FOUND,
+            f"{settings.kafka}: no topic {shown}; run `scv topics create --kafka {settings.kafka}`",
+        )

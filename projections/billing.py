@@ -145,10 +145,7 @@ class Billing(Section):
         document = {
             "failures_in_a_row": failures,
             "dunning_level": 0 if states["dunning"] is None else states["dunning"][3],
-            "balances": [
-                {"currency": currency, "balance_minor": row[0]}
-                for currency, row in by_currency(states["balance"])
-            ],
+            "balances": page.cut("balances", _balances(states["balance"]), LIST_MAX),
             "open_invoices": [_invoice(invoice) for invoice in shown_invoices],
             "last_payment": None if payment is None else _payment(payment),
             "last_failure": None
@@ -159,7 +156,9 @@ class Billing(Section):
             "subscriptions": page.entities(
                 "subscriptions", cls.subscriptions, states["subscriptions"], LIST_MAX, _subscription
             ),
-            "recurring": _recurring(cls.subscriptions.ordered(states["subscriptions"])),
+            "recurring": page.cut(
+                "recurring", _recurring(cls.subscriptions.ordered(states["subscriptions"])), LIST_MAX
+            ),
         }
         return Rendered(document, page.truncated, cls._facts(states, failures))
 
@@ -209,6 +208,10 @@ def _recurring(subscriptions: list[Shown]) -> list[dict[str, Any]]:
         if one["status"] == "active" and None not in (amount, currency, interval):
             totals[currency] = totals.get(currency, 0) + monthly_minor(amount, interval)
     return [{"currency": currency, "monthly_minor": total} for currency, total in sorted(totals.items())]
+
+
+def _balances(state: State) -> list[dict[str, Any]]:
+    return [{"currency": currency, "balance_minor": row[0]} for currency, row in by_currency(state)]
 
 
 def _payment(held: list[Any]) -> dict[str, Any]:

@@ -1,12 +1,14 @@
 """Sections `traits`, `timeline`, `summary` and `meta`: what every event adds to, whatever its domain.
 
 Invariants:
-- A trait is kept as it came: a number with a fraction is held as its text, so that parts hold no floats.
+- A trait is kept as its JSON text, so that parts hold no floats.
 """
 
 from __future__ import annotations
 
 from typing import Any
+
+import msgspec
 
 from models.bounds import SUMMARY_TEXT_MAX, TIMELINE_MAX, TRAITS_MAX
 from models.decoding import Event
@@ -17,12 +19,21 @@ from projections.lists import LatestBy, Newest
 from projections.reducers import Count, Greatest, Latest, State, Total, field
 from projections.section import Page, Rendered, Section
 
+_write = msgspec.json.Encoder().encode
+_read = msgspec.json.Decoder().decode
+
 
 def _traits(event: Event) -> list[tuple[str, list[Any]]]:
-    return [
-        (name, [[repr(value)] if isinstance(value, float) else value])
-        for name, value in event.data.traits.items()
-    ]
+    return [(name, [_write(value).decode()]) for name, value in event.data.traits.items()]
+
+
+class LatestText(LatestBy):
+    """The latest JSON text per name."""
+
+    @staticmethod
+    def beats(a: list[Any], b: list[Any]) -> bool:
+        """By key, then by the text itself."""
+        return bool(a > b)
 
 
 class Traits(Section):
@@ -30,7 +41,7 @@ class Traits(Section):
 
     name = "traits"
 
-    latest = LatestBy(_traits, kept=TRAITS_MAX)
+    latest = LatestText(_traits, kept=TRAITS_MAX)
 
     @classmethod
     def render(cls, states: dict[str, State], page: Page) -> Rendered:
@@ -38,9 +49,8 @@ class Traits(Section):
 
 
 def _trait(name: str, held: list[Any]) -> dict[str, Any]:
-    at_us, source, _, value = held
-    shown = float(value[0]) if isinstance(value, list) else value
-    return {"key": name, "value": shown, "source": source, "occurred_at": rfc3339(at_us)}
+    at_us, source, _, text = held
+    return {"key": name, "value": _read(text), "source": source, "occurred_at": rfc3339(at_us)}
 
 
 def _title(event: Event) -> str:
@@ -48,12 +58,14 @@ def _title(event: Event) -> str:
 
 
 def _amount(event: Event) -> int | None:
+    """The amount or delta that an event states together with its currency."""
     amount = getattr(event.data, "amount_minor", None)
-    return getattr(event.data, "delta_minor", None) if amount is None else amount
+    amount = getattr(event.data, "delta_minor", None) if amount is None else amount
+    return amount if getattr(event.data, "currency", None) is not None else None
 
 
 def _currency(event: Event) -> str | None:
-    return getattr(event.data, "currency", None)
+    return event.data.currency if _amount(event) is not None else None
 
 
 class Timeline(Section):
@@ -76,7 +88,7 @@ class Timeline(Section):
 
 
 def _entry(entry: list[Any]) -> dict[str, Any]:
-    at_us, _, event_id, subject, wire_type, channel, title, amount_minor, currency = entry
+    at_us, _, event_id, wire_type, channel, title, amount_minor, currency, subject = entry
     shown = {
         "event_id": event_id,
         "type": wire_type,
@@ -85,7 +97,7 @@ def _entry(entry: list[Any]) -> dict[str, Any]:
         "subject": subject,
         "title": title,
     }
-    if amount_minor is not None and currency is not None:
+    if amount_minor is not None:
         shown |= {"amount_minor": amount_minor, "currency": currency}
     return shown
 

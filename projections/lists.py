@@ -49,14 +49,14 @@ class LatestBy(Reducer):
         return [0, {}]
 
     def adders(self, configuration: Configuration) -> Mapping[str, Add]:
-        read, kept = self.read, self.kept
+        read, kept, beats = self.read, self.kept, self.beats
 
         def add(state: State, event: Event) -> State:
             names = state[1]
             for name, values in read(event):
                 mine = [*stamped(event), *values]
                 held = names.get(name)
-                if held is None or wins(mine, held):
+                if held is None or beats(mine, held):
                     names[name] = mine
             if len(names) > kept:
                 for name, _ in newest_first(state)[kept:]:
@@ -70,8 +70,13 @@ class LatestBy(Reducer):
         merged = dict(a[1])
         for name, theirs in b[1].items():
             mine = merged.get(name)
-            merged[name] = theirs if mine is None or wins(theirs, mine) else mine
+            merged[name] = theirs if mine is None or self.beats(theirs, mine) else mine
         return [a[0] | b[0], merged]
+
+    @staticmethod
+    def beats(a: list[Any], b: list[Any]) -> bool:
+        """Whether the stamped values `a` count over `b`."""
+        return wins(a, b)
 
 
 def newest_first(state: State) -> list[tuple[str, list[Any]]]:
@@ -273,6 +278,10 @@ def in_first_days(state: State) -> int:
     return sum(count for name, count in state.items() if int(name) < last)
 
 
+# Where an attributed entry of the timeline has its subject: behind its key and its five values.
+_SUBJECT = 8
+
+
 class Newest(Reducer):
     """The newest events, newest first. State: [forgotten, [[time, source, id, *values], …]]."""
 
@@ -304,19 +313,20 @@ class Newest(Reducer):
 
     @staticmethod
     def attributed(state: State, subject: str) -> State:
-        """The same with the subject of each entry, ahead of its values."""
-        return [state[0], [[*entry[:3], subject, *entry[3:]] for entry in state[1]]]
+        """The same with the subject of each entry, behind its values."""
+        return [state[0], [[*entry, subject] for entry in state[1]]]
 
 
 def _before(a: list[Any], b: list[Any]) -> bool:
-    """Whether `a` stays ahead of `b`: newer, or of equal key and not greater in its values."""
+    """Whether `a` stays ahead of `b`: newer, or of equal key and not less as text."""
     if a[0] != b[0]:
         return bool(a[0] > b[0])
-    return bool(a[1:3] > b[1:3]) if a[1:3] != b[1:3] else as_text(a[3:]) <= as_text(b[3:])
+    return bool(a[1:3] > b[1:3]) if a[1:3] != b[1:3] else as_text(a[3:]) >= as_text(b[3:])
 
 
 def ordered_entries(entries: list[list[Any]]) -> list[list[Any]]:
-    """Newest first; equal keys by their values, so that the order of joining does not show."""
-    ordered = sorted(entries, key=lambda entry: as_text(entry[3:]))
+    """Newest first; equal keys by subject, then the one that is greater as text: the order of joining never shows."""
+    ordered = sorted(entries, key=lambda entry: as_text(entry[3:_SUBJECT]), reverse=True)
+    ordered.sort(key=lambda entry: entry[_SUBJECT:])
     ordered.sort(key=lambda entry: entry[:3], reverse=True)
     return ordered

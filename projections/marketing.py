@@ -73,7 +73,7 @@ class Marketing(Section):
             "touches": {channel: row[0] for channel, row in sorted(states["touches"].items())},
             "first_touch": _touch(states["first_touch"]),
             "last_touch": _touch(states["last_touch"]),
-            "last_campaign": cls._last_campaign(states),
+            "last_campaign": cls._last_campaign(states, page),
             "campaigns": {name: states[name] for name in ("sent_count", "opened_count", "clicked_count")},
             "experiments": page.newest(
                 "experiments",
@@ -85,8 +85,10 @@ class Marketing(Section):
         return Rendered(document, page.truncated, {})
 
     @classmethod
-    def _last_campaign(cls, states: dict[str, State]) -> dict[str, Any] | None:
+    def _last_campaign(cls, states: dict[str, State], page: Page) -> dict[str, Any] | None:
         """The campaign sent last, as far as the parts still keep it."""
+        forgotten, campaigns = states["campaigns"]
+        page.cut("last_campaign", [], len(campaigns), forgotten)
         sent = [shown for shown in cls.campaigns.ordered(states["campaigns"]) if shown["sent_at"] is not None]
         if not sent:
             return None

@@ -169,16 +169,7 @@ class Sales(Section):
             "first_order_at": occurred_at(states["first_order"]),
             "last_order_at": occurred_at(states["last_order"]),
             "orders_first_90_days": in_first_days(states["first_days"]),
-            "revenue": [
-                {
-                    "currency": currency,
-                    "gross_minor": gross,
-                    "returned_minor": returned,
-                    "net_minor": gross - returned,
-                    "margin_minor": margin,
-                }
-                for currency, (gross, returned, margin) in by_currency(states["revenue"])
-            ],
+            "revenue": page.cut("revenue", _revenue(states["revenue"]), LIST_MAX),
             "by_channel": page.cut("by_channel", _by_channel(states["by_channel"]), LIST_MAX),
             "orders": page.entities("orders", cls.orders, states["orders"], LIST_MAX, _order),
             "opportunities": page.entities(
@@ -194,6 +185,19 @@ class Sales(Section):
             if order["status"] == "placed" and order["placed_at"] is not None
         ]
         return Rendered(document, page.truncated, {"order_open": max(waiting, default=None)})
+
+
+def _revenue(state: State) -> list[dict[str, Any]]:
+    return [
+        {
+            "currency": currency,
+            "gross_minor": gross,
+            "returned_minor": returned,
+            "net_minor": gross - returned,
+            "margin_minor": margin,
+        }
+        for currency, (gross, returned, margin) in by_currency(state)
+    ]
 
 
 def _by_channel(state: State) -> list[dict[str, Any]]:

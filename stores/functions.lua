@@ -47,8 +47,12 @@ local function close(keys, args)
     if redis.call('HGET', keys[1], args[i]) == args[i + 1] then redis.call('HDEL', keys[1], args[i]) end
   end
   local left = redis.call('HLEN', keys[1])
-  local stored = tonumber(redis.call('HGET', keys[2], 'next') or '')
-  if left == 0 and stored and stored >= tonumber(args[1]) then redis.call('HSET', keys[2], 'assembled', args[1]) end
+  local stored = redis.call('HMGET', keys[2], 'next', 'assembled')
+  local at, offset = tonumber(stored[1] or ''), tonumber(args[1])
+  -- A paused worker that goes on comes late: its offset is passed already.
+  if left == 0 and at and at >= offset and offset > tonumber(stored[2] or '0') then
+    redis.call('HSET', keys[2], 'assembled', args[1])
+  end
   return left
 end
 

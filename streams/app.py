@@ -150,8 +150,12 @@ async def serve(app: WorkerApp, stop: asyncio.Event) -> int:
         await asyncio.gather(starting, *waits, return_exceptions=True)
     if failure is None:
         return EXIT_OK
+    if isinstance(failure, KafkaConnectionError):
+        brokers = ",".join(url.authority for url in app.conf.broker_consumer)
+        print(f"scv worker: no Kafka broker answers at {brokers}; start it, or set SCV_KAFKA", file=sys.stderr)
+        return EXIT_AWAY
     print(f"scv worker: {_one_line(failure)}", file=sys.stderr)
-    return EXIT_AWAY if isinstance(failure, KafkaConnectionError) else EXIT_FAILED
+    return EXIT_FAILED
 
 
 async def _end(app: WorkerApp) -> None:

@@ -65,26 +65,30 @@ class Assembler:
         self._seen: OrderedDict[str, Seen] = OrderedDict()
         self._writes = 0
 
-    def assemble(self, subjects: Sequence[str], fresh: Mapping[str, tuple[Lane, Part]]) -> set[str]:
+    def assemble(
+        self, marked: Mapping[str, Sequence[Lane]], fresh: Mapping[str, tuple[Lane, Part]]
+    ) -> set[str]:
         """Bring the profiles of these subjects' customers up to date; gives the subjects for which that worked.
 
-        `fresh` has the parts that this worker has just committed, with their lane.
+        `marked` has the lanes whose marks name a subject: they hold a part of it. `fresh` has the parts that this
+        worker has just committed, with their lane.
         """
         done: set[str] = set()
+        subjects = list(marked)
         for at in range(0, len(subjects), CUSTOMERS_AT_ONCE):
-            left = list(subjects[at : at + CUSTOMERS_AT_ONCE])
+            left = subjects[at : at + CUSTOMERS_AT_ONCE]
             for attempt in range(TRIES):
                 if not left:
                     break
-                assembled = self._try(left, {} if attempt else fresh)
+                assembled = self._try({subject: marked[subject] for subject in left}, {} if attempt else fresh)
                 done |= assembled
                 left = [subject for subject in left if subject not in assembled]
         while len(self._seen) > VIEWS_MAX:
             self._seen.popitem(last=False)
         return done
 
-    def _try(self, subjects: Sequence[str], fresh: Mapping[str, tuple[Lane, Part]]) -> set[str]:
-        customers, lanes = self._customers(subjects)
+    def _try(self, marked: Mapping[str, Sequence[Lane]], fresh: Mapping[str, tuple[Lane, Part]]) -> set[str]:
+        customers, lanes = self._customers(marked)
         self.point("between membership and parts")
         parts = self._parts(customers, lanes, fresh)
         self.point("between parts and profile")
@@ -99,7 +103,7 @@ class Assembler:
         # A customer without any part (the store went back) has nothing to show; its lane folds it anew.
         settled = {one.founder for one in profiles} | {name for name, found in members.items() if not found}
         held = {member for customer in customers if customer.founder in settled for member in customer.members}
-        return {subject for subject in subjects if subject in held}
+        return {subject for subject in marked if subject in held}
 
     def _put(self, customers: Sequence[Customer], members: Mapping[str, Sequence[Member]]) -> list[Profile]:
         """Write the profiles; gives those that are in place. A stale view costs a second, whole write."""
@@ -137,9 +141,11 @@ class Assembler:
             profile.sections,
         )
 
-    def _customers(self, subjects: Sequence[str]) -> tuple[list[Customer], dict[str, frozenset[Lane]]]:
+    def _customers(
+        self, marked: Mapping[str, Sequence[Lane]]
+    ) -> tuple[list[Customer], dict[str, frozenset[Lane]]]:
         """The customers that these subjects belong to, and the lanes of all their members."""
-        found = dict(zip(subjects, self.store.members(subjects), strict=True))
+        found = dict(zip(marked, self.store.members(list(marked)), strict=True))
         customers: dict[str, Customer] = {}
         for subject, (membership, _) in found.items():
             placed = membership or Membership(0, subject, (subject,))
@@ -147,7 +153,17 @@ class Assembler:
         others = [name for one in customers.values() for name in one.members if name not in found]
         if others:
             found.update(zip(others, self.store.members(others), strict=True))
-        return list(customers.values()), {subject: lanes for subject, (_, lanes) in found.items()}
+        lanes = {subject: known for subject, (_, known) in found.items()}
+        self._note_again(marked, lanes)
+        return list(customers.values()), lanes
+
+    def _note_again(self, marked: Mapping[str, Sequence[Lane]], lanes: dict[str, frozenset[Lane]]) -> None:
+        """What was noted before a commit is gone if the store went back in between; the mark came after."""
+        lost = [(subject, lane) for subject in marked for lane in marked[subject] if lane not in lanes[subject]]
+        if lost:
+            self.store.note_subjects(lost, ())
+            for subject, lane in lost:
+                lanes[subject] |= {lane}
 
     def _parts(
         self,

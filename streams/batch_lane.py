@@ -54,6 +54,9 @@ LAG_COMMIT_SECONDS_MAX = 5.0
 # A loop that missed a wake-up looks again after this long.
 STIR_SECONDS_MAX = 0.5
 
+# No topic has an empty name.
+NO_LANE = TopicPartition("", 0)
+
 _log = logging.getLogger("scv.streams")
 
 
@@ -154,8 +157,7 @@ class BatchConsumer(Consumer):
 
     async def force_commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:
         """Tell Kafka how far the lanes are folded, for lag metrics; whether it was told something new."""
-        assigned = self.assignment()
-        folded = {lane: offset for lane, offset in self.projector.folded().items() if lane in assigned}
+        folded = self.projector.folded()
         offsets = {
             TopicPartition(*lane): offset for lane, offset in folded.items()
             if self._lag_committed.get(lane) != offset
@@ -164,7 +166,7 @@ class BatchConsumer(Consumer):
             return False
         try:
             await asyncio.wait_for(self._in_client(self._client().commit(offsets)), LAG_COMMIT_SECONDS_MAX)
-        except (KafkaError, TimeoutError) as error:
+        except (KafkaError, TimeoutError) as error:  # a rebalance, or a broker that is away
             _log.debug("lag not committed: %r", error)
             return False
         self._lag_committed = folded
@@ -183,6 +185,7 @@ class BatchConsumer(Consumer):
             for lane, placement in self.projector.placements().items():
                 self.add_future(self._place(lane, placement))
             if not (self.flow_active and self._reading and self.projector.has_room()):
+                await self._in_client(self._on_client_stay())
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._stir.wait(), STIR_SECONDS_MAX)
                 continue
@@ -298,6 +301,14 @@ class BatchConsumer(Consumer):
             return  # it left with a rebalance that is under way
         answered_ms = client.last_poll_timestamp(tp) or 0
         self._reading[lane] = Reading(epoch, offset, doubted_since_ms=answered_ms if doubted else None)
+
+    async def _on_client_stay(self) -> None:
+        """Show the client that it is needed, by reading a lane that is nobody's.
+
+        It leaves the group, and does not come back, when nothing is read for long: because of a long step,
+        or because there are more workers than lanes.
+        """
+        await self._client().getmany(NO_LANE, timeout_ms=0)
 
     async def _on_client_hold(self) -> None:
         """Fetch nothing of the assigned lanes until they are placed."""

@@ -37,12 +37,17 @@ class Prefix:
 
 
 def prefixes(records: Sequence[Any], start: int | None, next_offset: int) -> Iterator[Prefix]:
-    """The records from `start` on as prefixes; the last one ends at `next_offset`. There is always one."""
+    """The records from `start` on as prefixes; the last one ends at `next_offset`. There is always one.
+
+    A record that comes a second time within the batch is left out, like one from below `start`.
+    """
     prefix = Prefix()
     groups = prefix.groups
+    at = -1 if start is None else start
     for record in records:
-        if start is not None and record.offset < start:
+        if record.offset < at:
             continue
+        at = record.offset + 1
         group = groups.get(record.key)
         if group is None:
             if len(groups) == PARTS_PER_COMMIT:

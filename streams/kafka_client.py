@@ -4,7 +4,7 @@ Guarantees:
 - What one fetch may bring is bounded, and so is what waits in the client.
 - Only what is committed is read: what a transactional source rolled back never happened.
 - An offset that the topic does not hold is an error, never a jump to another one.
-- The client stays in its group for as long as its process sends heartbeats, however long a step takes.
+- The client stays in its group however long a step takes; it leaves when Faust's event loop is stuck.
 """
 
 from dataclasses import dataclass
@@ -26,9 +26,9 @@ from models.record import Lane
 # projector, so that a lane's end is known anew each time.
 FETCH_WAIT_MS = 500
 
-# The client would leave the group after so long without a fetch. A step that waits for a store may take
-# longer, and whoever got the lanes would wait for the same store.
-POLL_INTERVAL_MS_MAX = 2**31 - 1
+# Faust's event loop shows itself to the client twice a second. When it has not for so long, it is stuck, and
+# its lanes are better with another worker. A step is none of its business: that runs elsewhere.
+POLL_INTERVAL_MS_MAX = 300_000
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,8 @@ Invariants (L2):
 - A lane's parts, marks and checkpoint change in one call, if the stored checkpoint is the one folded upon.
 - Parts are loaded together with the checkpoint they belong to.
 - Dead letters and link facts are acknowledged before the commit; marks close after the side effects.
-- Refused, or an answer lost: the lane's memory is dropped and the lane resumes at its stored checkpoint.
+- Refused, or an answer lost: the lane's memory is dropped and the lane resumes at its stored checkpoint. After a lost
+  answer every lane does: the store may have gone back, to a checkpoint that looks the same and has open marks.
 - Whoever takes a lane drops its memory and assembles the marks it finds first.
 """
 
@@ -34,6 +35,8 @@ _log = logging.getLogger("scv.worker")
 
 # What may be away for a while: nothing is lost by waiting for it.
 AWAY = (StoreAway, ProduceFailed, LogUnavailable)
+# Where no lane can stand: whatever is compared with it is refused, and the lane is taken anew.
+NOWHERE = -1
 
 
 class Counters(msgspec.Struct):
@@ -64,9 +67,15 @@ class Round:
         self.changed: dict[str, Part] = {}
         self.folded: list[Folded] = []
 
+    @property
+    def follows(self) -> bool:
+        """Whether the batch reaches from where the lane stands onwards, with no gap before it."""
+        at = self.held.next_offset
+        return at is None or self.batch.start <= at <= self.batch.next_offset
+
     def subjects(self) -> list[str]:
         """All subjects that the keys of this share name."""
-        named = {subject_of(key) for prefix in self.prefixes for key in prefix.groups}
+        named = dict.fromkeys(subject_of(key) for prefix in self.prefixes for key in prefix.groups)
         return [subject for subject in named if subject is not None]
 
 
@@ -105,6 +114,7 @@ class FoldingWorker:
             try:
                 return self._take(lanes)
             except AWAY as away:
+                self._lose_footing(away)
                 attempt += 1
                 _log.warning("%s; trying again", away)
                 self.wait(attempt)
@@ -131,9 +141,16 @@ class FoldingWorker:
         try:
             refused = self._step(shares)
         except AWAY as away:
+            self._lose_footing(away)
             _log.warning("%s; the lanes resume at their checkpoints", away)
             refused = [share.lane for share in shares]
         return self._resume(refused)
+
+    def _lose_footing(self, away: Exception) -> None:
+        """Stand nowhere, so that each lane is refused, and taken anew, when it comes up next."""
+        if isinstance(away, StoreAway):
+            for held in self.held.values():
+                held.next_offset = NOWHERE
 
     def _resume(self, refused: Sequence[Lane]) -> dict[Lane, int | None]:
         if not refused:
@@ -142,7 +159,8 @@ class FoldingWorker:
         return self.take(refused)
 
     def _step(self, shares: list[Round]) -> list[Lane]:
-        refused = self._load(shares)
+        refused = [share.lane for share in shares if not share.follows]
+        refused += self._load([share for share in shares if share.follows])
         self.point("after load")
         shares = [share for share in shares if share.lane not in refused]
         for share in shares:
@@ -231,7 +249,10 @@ class FoldingWorker:
     ) -> None:
         """Step 5: assemble what is dirty in these lanes, close the marks that are done, remember the others."""
         marks = {lane: {**self.held[lane].marks, **found} for lane, found in new.items()}
-        subjects = list({subject: None for found in marks.values() for subject in found})
+        subjects: dict[str, list[Lane]] = {}
+        for lane, found in marks.items():
+            for subject in found:
+                subjects.setdefault(subject, []).append(lane)
         done = self.assembler.assemble(subjects, fresh)
         self.counters.profiles += len(done)
         self.point("before marks close")
@@ -254,6 +275,7 @@ class FoldingWorker:
             refused = [lane for lane, stands in zip(lanes, standing, strict=True) if not stands]
             self._assemble({lane: {} for lane in lanes if lane not in refused and self.held[lane].marks}, {})
         except AWAY as away:
+            self._lose_footing(away)
             _log.warning("%s; the lanes resume at their checkpoints", away)
             refused = lanes
         return self._resume(refused)

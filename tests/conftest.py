@@ -10,7 +10,7 @@ sees what another left. An embedded broker is a new process for each test, since
 a second; the others are started once per session and emptied before each test.
 
 `embedded_broker`, `embedded_store`, `apache_broker` and `debian_redis` are one server each per session, as
-earlier tests left them. Name topics and generations after `unique`, or empty the server first. What a test
+earlier tests left them. Name topics after `unique`, or empty the server first. What a test
 leaves there lasts until the next test that takes `broker` or `store`: nothing may count on it longer.
 
 With pytest-xdist every worker process has servers of its own. All of them end with the process.
@@ -120,5 +120,5 @@ def container_store() -> Iterator[servers.ContainerStore]:
 
 @pytest.fixture
 def unique() -> str:
-    """A name no other test has: eight lower-case letters and digits, fit for topics and generations."""
+    """A name no other test has: eight lower-case letters and digits, fit for a part of a topic's name."""
     return uuid.uuid4().hex[:8]

@@ -220,7 +220,7 @@ ODD_KEYS = (
 
 @cache
 def odd_values() -> SearchStrategy[Raw]:
-    """JSON values, and things that are none, which a field may not expect."""
+    """What a field may not expect: JSON of every kind, and things that are no JSON."""
     times = [msgspec.json.encode(text) for text in ODD_TIMES]
     each = [st.sampled_from(group) for group in (times, ODD_NUMBERS, ODD_TEXTS, ODD_OTHERS)]
     return st.one_of(
@@ -253,9 +253,33 @@ def _containers(value: Any) -> list[Any]:
     return [value, *(found for child in inner for found in _containers(child))]
 
 
+def _bent(draw: DrawFn, value: Any) -> Any:
+    """Something close to `value`: one more, one less, another spelling, another type."""
+    if isinstance(value, Raw) or value is None:
+        return value
+    if isinstance(value, bool):
+        return draw(st.sampled_from([not value, int(value), str(value).lower(), None]))
+    if isinstance(value, (int, float)):
+        around = [value + 1, value - 1, -value, value * 10, value / 2, str(value), None]
+        if abs(value) < 2**60:
+            around += [float(value), int(value)]
+        return Raw(b"%d.0" % value) if draw(st.booleans()) else draw(st.sampled_from(around))
+    if isinstance(value, str):
+        around = [value + "\n", value + " ", " " + value, value[:-1], value.upper(), value.lower(), value * 2]
+        return draw(st.sampled_from([*around, value + "x" * 300, "0" + value, [value], None]))
+    if isinstance(value, Members):
+        return draw(st.sampled_from([Members(value * 2), [value], Members([(b'"x"', value)])]))
+    return value * draw(st.sampled_from([2, 21, 51, 201])) or [None]
+
+
 def _harm_tree(draw: DrawFn, document: Any) -> None:
     place = draw(st.sampled_from(_containers(document)))
     at = draw(st.integers(0, max(len(place) - 1, 0)))
+    if place and draw(st.booleans()):
+        name, value = place[at] if isinstance(place, Members) else (b"", place[at])
+        bent = _bent(draw, value)
+        place[at] = (name, bent) if isinstance(place, Members) else bent
+        return
     odd = draw(odd_values())
     if not isinstance(place, Members):
         if place and draw(st.booleans()):
@@ -291,7 +315,7 @@ def _harm_bytes(draw: DrawFn, raw: bytes) -> bytes:
 def mangled(draw: DrawFn, event: dict[str, Any]) -> bytes:
     """The bytes of `event` after harm to its tree, its bytes, or both."""
     document = tree(event)
-    for _ in range(draw(st.integers(0, 3))):
+    for _ in range(draw(st.sampled_from([1, 1, 1, 0, 2, 3]))):
         _harm_tree(draw, document)
     raw = written(document)
     return _harm_bytes(draw, raw) if draw(st.integers(0, 3)) == 0 else raw

@@ -244,7 +244,10 @@ class _Writer:
         version = EVENT_TYPES[event["type"]].version
         if version > 1 and self.chance(self.knobs.older):
             version = 1
-            data["status"] = "opt_in" if data.pop("granted") else "opt_out"
+            if "granted" in data:
+                data["status"] = "opt_in" if data.pop("granted") else "opt_out"
+            else:
+                data["total_minor"] = data.pop("amount_minor")
         if version == 1 or self.chance(0.2):
             base = self.rng.choice(("https://schemas.example/", "urn:x/", ""))
             event["dataschema"] = f"{base}{event['type']}/{version}" + self.rng.choice(("", "", "/"))

@@ -147,6 +147,10 @@ class Running:
         return self
 
     def __exit__(self, *error: object) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """End the worker as a signal would, and wait for it; a second call does nothing."""
         wait_until(lambda: self._stop is not None, "the event loop starts")
         if self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._stop.set)
@@ -186,6 +190,7 @@ class SharedRecorder:
         """Record each batch if its lane's checkpoint is where this process stands."""
         if self.fail_in_step:
             raise ValueError("a broken\ninvariant")
+        self._tell("step", [batch.lane for batch in batches])
         time.sleep(self.step_seconds)
         moved: dict[Lane, int | None] = {}
         with self._db:

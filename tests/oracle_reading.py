@@ -106,11 +106,14 @@ def _envelope(record: Record) -> dict[str, Any]:
 
 
 def _todays(kind: str, data: dict[str, Any], dataschema: str | None) -> dict[str, Any]:
-    """Only one type has an older version: consent, whose `granted` was a `status`."""
+    """Two types have an older version: consent (`granted` was a `status`) and orders (the amount was a total)."""
     old = dataschema is not None and dataschema.rstrip("/").split("/")[-1].lstrip("0") == "1"
-    if kind != "marketing.consent_changed" or not old:
+    if not old or kind not in ("marketing.consent_changed", "sales.order_placed"):
         return data
     data = dict(data)
+    if kind == "sales.order_placed":
+        total = data.pop("total_minor", None)
+        return data if total is None else {"amount_minor": total, **data}
     status = data.pop("status", None)
     return {**data, "granted": status == "opt_in"} if status in ("opt_in", "opt_out") else data
 

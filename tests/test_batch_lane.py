@@ -1,5 +1,6 @@
 """Records reach the lane worker in order, from where it says, once, and only while the lane is its own."""
 
+import contextlib
 import json
 import os
 import signal
@@ -13,7 +14,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from confluent_kafka import Producer, TopicPartition
+from confluent_kafka import ConsumerGroupTopicPartitions, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from eventlog import admin, topics
@@ -21,6 +22,7 @@ from eventlog.apache import ApacheBroker
 from eventlog.embedded import EmbeddedBroker
 from eventlog.producing import LogProducer
 from models.record import Lane
+from streams import kafka_client
 from streams.kafka_client import FetchLimits
 from streams.lanes import Batch
 from streams.runner import EpochBatch, Projector
@@ -209,7 +211,10 @@ def test_lanes_that_are_refused_are_read_again_from_where_the_worker_says(bootst
     assert recorder.named("lose") == []
 
 
-def test_a_step_longer_than_the_session_stops_reading_and_loses_no_lane(bootstrap: str) -> None:
+def test_a_step_longer_than_the_session_stops_reading_and_loses_no_lane(
+    bootstrap: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kafka_client, "POLL_INTERVAL_MS_MAX", 2_000)
     for lane in LANES:
         write(bootstrap, lane, 5_000)
     recorder = Recorder()
@@ -225,6 +230,24 @@ def test_a_step_longer_than_the_session_stops_reading_and_loses_no_lane(bootstra
         wait_until(lambda: recorder.count() == 20_000, "all records arrive")
     assert all(recorder.offsets(lane) == list(range(5_000)) for lane in LANES)
     assert [name for name, _ in recorder.calls if name in ("take", "lose")] == ["take"]
+
+
+def test_a_worker_without_lanes_stays_until_it_gets_one(apache: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kafka_client, "POLL_INTERVAL_MS_MAX", 2_000)
+    admin.create_topics(apache, plan=[topics.Topic("single", 1, {})])
+    lane = Lane("single", 0)
+    first, second = Recorder(), Recorder()
+    with contextlib.ExitStack() as ends:
+        running = {id(one): Running(apache, "scv-g1", one, ["single"]) for one in (first, second)}
+        for worker in running.values():
+            ends.enter_context(worker)
+        wait_until(lambda: first.stands or second.stands, "the lane is taken")
+        # Long enough for the rebalance, and then longer than the client's poll interval.
+        time.sleep(6)
+        owner, spare = (first, second) if first.stands else (second, first)
+        assert spare.stands == {}
+        running[id(owner)].end()
+        wait_until(lambda: lane in spare.stands, "the other takes the lane")
 
 
 def test_a_checkpoint_beyond_the_end_stops_its_lane_and_no_other(bootstrap: str) -> None:
@@ -246,9 +269,9 @@ def test_a_checkpoint_beyond_the_end_stops_its_lane_and_no_other(bootstrap: str)
 
 def remove_before(bootstrap: str, lane: Lane, offset: int) -> None:
     """Remove the records before `offset`, as retention does."""
-    AdminClient({"bootstrap.servers": bootstrap}).delete_records([TopicPartition(*lane, offset)])[
-        TopicPartition(*lane)
-    ].result()
+    client = AdminClient({"bootstrap.servers": bootstrap})
+    for removed in client.delete_records([TopicPartition(*lane, offset)]).values():
+        removed.result(timeout=30)
 
 
 def test_a_checkpoint_that_retention_has_passed_stops_its_lane(apache: str) -> None:
@@ -281,41 +304,39 @@ def test_records_that_are_removed_while_a_step_lasts_are_never_skipped_in_silenc
 def test_what_a_transaction_rolled_back_is_never_seen(apache: str) -> None:
     producer = Producer({"bootstrap.servers": apache, "transactional.id": "source", "log_level": 0})
     producer.init_transactions()
-    for value, ends in ((b"kept", producer.commit_transaction), (b"not", producer.abort_transaction)) * 2:
+
+    def transaction(value: bytes, end: Callable[[], None]) -> None:
         producer.begin_transaction()
         for _ in range(3):
             producer.produce("facts", value, b"crm:1", partition=0)
-        ends()
+        producer.flush()  # aborting drops what was not sent yet
+        end()
+
+    transaction(b"not", producer.abort_transaction)
+    transaction(b"kept", producer.commit_transaction)
     recorder = Recorder()
     with Running(apache, "scv-g1", recorder, ["facts"]):
-        # Twelve records and four markers: the checkpoint moves over the last, although no record follows it.
-        wait_until(lambda: recorder.stands.get(LANES[0]) == 16, "the lane stands at its end")
-        wait_until(lambda: recorder.ends.get(LANES[0]) == 16, "its end is told")
+        # Each transaction ends with a marker, which has an offset.
+        wait_until(lambda: recorder.stands.get(LANES[0]) == 8, "the lane stands at its end")
+        transaction(b"not", producer.abort_transaction)
+        wait_until(lambda: recorder.stands.get(LANES[0]) == 12, "the checkpoint moves, although no record came")
+        wait_until(lambda: recorder.ends.get(LANES[0]) == 12, "its end is told")
+        transaction(b"kept", producer.commit_transaction)
+        wait_until(lambda: recorder.count() == 6, "the last records arrive")
     assert [record.value for record in recorder.records[LANES[0]]] == [b"kept"] * 6
 
 
 def test_kafka_learns_how_far_lanes_are_folded(apache: str) -> None:
     write(apache, LANES[0], 100)
-    recorder = Recorder()
+    client = AdminClient({"bootstrap.servers": apache})
+    request = ConsumerGroupTopicPartitions("scv-lag", [TopicPartition(*LANES[0])])
 
     def committed() -> int:
-        offsets = subprocess_free_offsets(apache, "scv-lag")
-        return offsets.get(LANES[0], -1)
+        answer = client.list_consumer_group_offsets([request])["scv-lag"].result(timeout=30)
+        return answer.topic_partitions[0].offset
 
-    with Running(apache, "scv-lag", recorder, ["facts"]):
+    with Running(apache, "scv-lag", Recorder(), ["facts"]):
         wait_until(lambda: committed() == 100, "the offset is committed")
-
-
-def subprocess_free_offsets(bootstrap: str, group: str) -> dict[Lane, int]:
-    from kafka import KafkaAdminClient
-
-    client = KafkaAdminClient(bootstrap_servers=bootstrap)
-    try:
-        found = client.list_group_offsets(group)
-    finally:
-        client.close()
-    offsets = found.get(group, found)
-    return {Lane(tp.topic, tp.partition): held.offset for tp, held in offsets.items()}
 
 
 # -- Processes
@@ -362,8 +383,7 @@ def test_a_signal_ends_a_worker_cleanly(embedded: str, tmp_path: Path, shared: s
 def test_a_step_that_does_not_end_is_abandoned(embedded: str, tmp_path: Path, shared: sqlite3.Connection) -> None:
     write(embedded, LANES[0], 100)
     worker = spawn(tmp_path, embedded, "A", step_seconds=3600.0, close_seconds_max=0.5)
-    wait_until(lambda: told(shared, "take"), "it takes its lanes")
-    time.sleep(1.0)  # until the step has begun, which nothing tells; without it, the step is never begun
+    wait_until(lambda: told(shared, "step"), "a step begins")
     worker.terminate()
     _, errors = worker.communicate(timeout=60)
     assert worker.returncode == 0
@@ -389,7 +409,9 @@ def test_a_missing_topic_and_a_missing_broker_end_the_process_with_a_reason(embe
     _, errors = worker.communicate(timeout=60)
     assert worker.returncode == 7
     assert "Traceback" not in errors
-    assert errors.splitlines()[-1].startswith("scv worker: KafkaConnectionError: Unable to bootstrap")
+    assert errors.splitlines()[-1] == (
+        "scv worker: no Kafka broker answers at 127.0.0.1:9; start it, or set SCV_KAFKA"
+    )
 
 
 class Writer(threading.Thread):
@@ -444,7 +466,8 @@ def test_two_processes_share_the_lanes_through_pauses_and_kills(
             worker.kill()
             worker.communicate()
     for lane in LANES:
-        rows = shared.execute("select offset from events where event = 'record' and lane = ? order by seq", (str(lane),))
+        query = "select offset from events where event = 'record' and lane = ? order by seq"
+        rows = shared.execute(query, (str(lane),))
         assert [offset for (offset,) in rows] == list(range(writer.count)), "each once, in order"
     held_when_recorded(shared)
 

@@ -55,6 +55,11 @@ def test_without_a_dataschema_the_data_is_of_the_current_version() -> None:
     assert isinstance(consent(V2, None), Event)
 
 
+def test_version_1_of_an_order_calls_its_amount_a_total() -> None:
+    data = {"order_id": "O-1", "total_minor": 4990, "currency": "EUR"}
+    assert upcast("sales.order_placed", data, 1) == {"order_id": "O-1", "amount_minor": 4990, "currency": "EUR"}
+
+
 def test_data_that_names_the_current_version_is_not_upcast() -> None:
     read = consent({**V2, "status": "opt_out"}, f"https://example.com/{CONSENT}/2")
     assert isinstance(read, Event)

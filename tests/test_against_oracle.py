@@ -1,0 +1,96 @@
+"""Everything the fold and the assembly give equals the oracle, which was written without looking at them.
+
+Guarantees:
+- Histories with repeats, late and future times, garbage, equal keys, overflowing lists, several lanes.
+- Interleavings and redeliveries change no byte.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+
+from models.record import Record
+from projections.assembling import Member, assemble
+from projections.parts import pack
+from projections.reducers import Configuration
+from tests import oracle
+from tests.folding import LABELS, LogFold, fold_in_batches, fold_whole
+from tests.histories import history, shuffles
+
+# Each is a history of hundreds of records; the campaign has more.
+SEEDS = range(40)
+CAMPAIGN_SEEDS = range(40, 3_000)
+TRUST = ("billing", "crm")
+
+
+def comparable(document: dict[str, Any]) -> dict[str, Any]:
+    """A document without what says where it was made; `version` as the oracle has it."""
+    meta = dict(document["meta"])
+    if "version" in meta:
+        meta["revisions"] = int(meta.pop("version").removeprefix("0."))
+        del meta["generation"], meta["config"]
+    return {**document, "meta": dict(sorted(meta.items()))}
+
+
+def assert_equals_oracle(fold: LogFold, records: list[Record], trust: tuple[str, ...] = ()) -> None:
+    """Every profile and every dead letter, nothing more and nothing less."""
+    expected = {name: comparable(one) for name, one in oracle.profiles(records, trust=trust).items()}
+    found = {name: comparable(one) for name, one in fold.documents().items()}
+    assert found.keys() == expected.keys()
+    for subject, document in expected.items():
+        for section, content in document.items():
+            assert found[subject][section] == content, f"{subject}: {section}"
+            assert repr(found[subject][section]) == repr(content), f"{subject}: order or types in {section}"
+    letters = sorted((one.topic, one.partition, one.offset, str(one.fault.reason)) for one in fold.dead_letters)
+    assert letters == sorted(oracle.dead_letters(records))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_history_gives_what_the_oracle_says(seed: int) -> None:
+    lanes = history(seed)
+    trust = TRUST if seed % 3 == 0 else ()
+    fold = fold_whole(lanes, Configuration(trust=trust))
+    assert_equals_oracle(fold, [record for lane in lanes for record in lane], trust)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_interleaving_and_redelivery_change_no_byte(seed: int) -> None:
+    lanes = history(seed, events=300)
+    once = fold_whole(lanes)
+    shuffled = fold_in_batches(shuffles(lanes, seed + 1), random.Random(seed))
+    assert {place: pack(part) for place, part in shuffled.parts.items()} == {
+        place: pack(part) for place, part in once.parts.items()
+    }
+    assert shuffled.documents() == once.documents()
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_an_assembly_upon_an_earlier_view_gives_the_same_bytes(seed: int) -> None:
+    rng = random.Random(seed)
+    lanes = history(seed, subjects=3, events=200, partitions=1)
+    fold = LogFold()
+    views: dict[str, Any] = {}
+    shown: dict[str, dict[str, bytes]] = {}
+    waiting = [list(lane) for lane in lanes if lane]
+    while waiting:
+        lane = rng.choice(waiting)
+        batch = lane[: rng.randint(1, 20)]
+        fold.batch(batch[0].lane, batch)
+        lane[:] = lane[len(batch) :]
+        waiting = [left for left in waiting if left]
+        for subject in {subject for subject, _ in fold.parts}:
+            members = [Member(name, str(held), part) for (name, held), part in fold.parts.items() if name == subject]
+            partial = assemble(members, LABELS, 0, subject, views.get(subject))
+            views[subject] = partial.view
+            shown.setdefault(subject, {}).update(partial.sections)
+            assert shown[subject] == assemble(members, LABELS, 0, subject).sections
+
+
+@pytest.mark.campaign
+@pytest.mark.parametrize("seed", CAMPAIGN_SEEDS)
+def test_thousands_of_histories_give_what_the_oracle_says(seed: int) -> None:
+    lanes = history(seed, events=900, bursts=3)
+    assert_equals_oracle(fold_whole(lanes), [record for lane in lanes for record in lane])
