@@ -1,7 +1,7 @@
 """Find a customer by anything: customer id, subject, identifier, order, case or invoice.
 
 Invariants:
-- `single` only when exactly one customer answers to the name; several are `ambiguous`, with the reason of each.
+- `single` only when exactly one customer answers to the name; several are `ambiguous`, with their reasons.
 """
 
 from __future__ import annotations
@@ -31,15 +31,21 @@ class Answer(NamedTuple):
     candidates: list[dict[str, Any]]
 
 
-def lookup(reader: ProfileReader, text: str, region: str = "DE", sections: Sequence[str] | None = None) -> Answer:
-    """The customer that `text` names (`crm:4711`, `phone:+49 30 901820`, `order:O-8`, `cus_…`). NotAName otherwise."""
+def lookup(
+    reader: ProfileReader, text: str, region: str = "DE", sections: Sequence[str] | None = None
+) -> Answer:
+    """The customer that `text` names: `crm:4711`, `phone:+49 30 901820`, `order:O-8`, `cus_…`; else NotAName."""
     if _CUSTOMER_ID.fullmatch(text):
         stored = reader.profile(text, sections)
         return Answer("none", None, []) if stored is None else Answer("single", whole(stored), [])
-    name = parse_identifier(text, region)
-    if name is None:
-        raise NotAName(f"{text!r} is no customer id and no type:value; try crm:4711, phone:+4930901820 or order:O-8")
-    found = reader.candidates(*name)
+    kind, colon, value = text.strip().partition(":")
+    if not (kind and colon and value):
+        raise NotAName(
+            f"{text!r} is no customer id and no type:value; try crm:4711, phone:+4930901820 or order:O-8"
+        )
+    normal = parse_identifier(text, region)
+    # Subjects and references are names as they are written; only identifiers have a form of their own.
+    found = (reader.candidates(*normal) if normal else []) or reader.candidates(kind, value)
     if not found:
         return Answer("none", None, [])
     candidates = [_candidate(reader, one.customer_id, one.status, one.via) for one in found]

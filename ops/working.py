@@ -20,7 +20,9 @@ def run_topics_create(
     from eventlog.admin import create_topics, describe_topics
 
     settings = settings_with(kafka=kafka, generation=generation, partitions=partitions)
-    created = create_topics(settings.kafka, settings.partitions, settings.generation)
+    created = create_topics(
+        settings.kafka, settings.partitions, settings.generation, replication=settings.replication
+    )
     held = describe_topics(settings.kafka)
     if as_json:
         say_json({"created": created, "topics": held})

@@ -109,8 +109,8 @@ def assemble(
 ) -> Profile:
     """The profile of a customer from its members' parts, each subject in each lane once.
 
-    `position` is that of the members' latest stamp in the identity graph, 0 before it has placed them. With the
-    `view` of an earlier assembly, `sections` holds only what differs from it. ValueError without members.
+    `position` is that of the members' latest stamp in the identity graph, 0 before it has placed them. With
+    the `view` of an earlier assembly, `sections` holds only what differs from it. ValueError without members.
     """
     if not members:
         raise ValueError("a customer has at least one member")
@@ -153,7 +153,7 @@ _BLANK = [_rendered(place, section.zero()) for place, section in enumerate(SECTI
 
 
 def _merged(members: Sequence[Member], place: int) -> list[Any]:
-    """One section of all members, merged over lanes, with the subject noted where it shows, and over subjects."""
+    """One section of all members: merged over lanes, the subject noted where it shows, merged over subjects."""
     section = SECTIONS[place]
     merged: list[Any] | None = None
     for one in members:

@@ -1,7 +1,7 @@
 """Fold events into a part.
 
 Invariants:
-- Records are folded in log order; a repeat of one of the last 64 events changes the revision and nothing else.
+- Records are folded in log order; a repeat of one of the last 64 events changes the revision only.
 - Whether the records came in one batch or in many, the part's bytes are the same.
 """
 
@@ -100,7 +100,7 @@ class Fold:
         return [(_IDENTITY, self.projection.identity_steps[event.type]), *others]
 
     def _state_identifiers(self, event: Event, offset: int) -> None:
-        """Note what the identity graph must hear of: an identifier new to the part, or first verified here."""
+        """Note what the identity graph must hear of: identifiers new to the part, or first verified here."""
         states = self.live.get(_IDENTITY)
         if states is None:
             states = self.live[_IDENTITY] = states_of(self.part, _IDENTITY)

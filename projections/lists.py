@@ -325,7 +325,7 @@ def _before(a: list[Any], b: list[Any]) -> bool:
 
 
 def ordered_entries(entries: list[list[Any]]) -> list[list[Any]]:
-    """Newest first; equal keys by subject, then the one that is greater as text: the order of joining never shows."""
+    """Newest first; equal keys by subject, then the greater as text: the order of joining never shows."""
     ordered = sorted(entries, key=lambda entry: as_text(entry[3:_SUBJECT]), reverse=True)
     ordered.sort(key=lambda entry: entry[_SUBJECT:])
     ordered.sort(key=lambda entry: entry[:3], reverse=True)

@@ -43,8 +43,8 @@ _RECENT_BYTES = REPEATS_REMEMBERED * _DIGEST_BYTES
 class Part(msgspec.Struct, array_like=True, gc=False):
     """What is packed: sections are JSON by place, None before the first event that touches one.
 
-    `revision`: records ever folded. `changed`: per section, the revision of the record that touched it last, so
-    that equal numbers mean equal bytes. `recent`: digests of the last 64 events.
+    `revision`: records ever folded. `changed`: per section, the revision of the record that touched it last,
+    so that equal numbers mean equal bytes. `recent`: digests of the last 64 events.
     """
 
     revision: int

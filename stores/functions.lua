@@ -134,12 +134,9 @@ local function lookup(keys, args)
   local prefix = keys[1] .. ':' .. generation .. ':'
   local name, found, listed = args[1] .. ':' .. args[2], {}, {}
   customers_of(prefix, name, found, listed)
-  local reference = prefix .. '{' .. name .. '}:of'
-  if redis.call('TYPE', reference).ok == 'set' then
-    local subjects = redis.call('SMEMBERS', reference)
-    table.sort(subjects)
-    for _, subject in ipairs(subjects) do customers_of(prefix, subject, found, listed) end
-  end
+  local subjects = redis.call('SMEMBERS', prefix .. '{' .. name .. '}:of')
+  table.sort(subjects)
+  for _, subject in ipairs(subjects) do customers_of(prefix, subject, found, listed) end
   local entries, profile = {}, 'null'
   for i, customer in ipairs(listed) do
     entries[i] = '{"customer_id":"' .. customer[1] .. '","status":"' .. customer[2] .. '"}'

@@ -36,8 +36,8 @@ class Keys:
         return f"{self.prefix}{{{subject}}}:lanes"
 
     def membership(self, subject: str) -> str:
-        """String, JSON: stamp, customer id, founder, members; written by the identity writer."""
-        return f"{self.prefix}{{{subject}}}:of"
+        """String, JSON: stamp, founder, members; written by the identity writer."""
+        return f"{self.prefix}{{{subject}}}:member"
 
     def identifier(self, name: str) -> str:
         """Public. String, JSON: the customers that an identifier or a subject belongs to."""

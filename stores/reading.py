@@ -57,11 +57,10 @@ class ProfileReader:
             return []
         keys, name = Keys(generation), f"{kind}:{value}"
         found = {one.customer_id: one for one in self._entry(keys, name)}
-        if self._client.type(keys.reference(name)) == b"set":
-            subjects: Any = self._client.smembers(keys.reference(name))
-            for subject in sorted(subjects):
-                for one in self._entry(keys, subject.decode()):
-                    found.setdefault(one.customer_id, one._replace(via=f"{name} of {one.via}"))
+        subjects: Any = self._client.smembers(keys.reference(name))
+        for subject in sorted(subjects):
+            for one in self._entry(keys, subject.decode()):
+                found.setdefault(one.customer_id, one._replace(via=f"{name} of {one.via}"))
         return [found[customer_id] for customer_id in sorted(found)]
 
     def _entry(self, keys: Keys, name: str) -> list[Candidate]:

@@ -202,8 +202,8 @@ class RedisStore:
         for one, answer in zip(profiles, answers, strict=True):
             if answer.startswith("founder"):
                 raise StoreBroken(
-                    f"{one.customer_id} belongs to {answer[8:]}, not to {one.founder}: two founders share an id; "
-                    "build a new generation and report this"
+                    f"{one.customer_id} belongs to {answer[8:]}, not to {one.founder}: two founders share an "
+                    "id; build a new generation and report this"
                 )
         return answers
 

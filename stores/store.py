@@ -57,8 +57,10 @@ class Membership(NamedTuple):
 
 
 class ProfileWrite(NamedTuple):
-    """A profile for compare-and-set. `writer` names this one write; with a `base`, `sections` are those that differ
-    from the write of that name."""
+    """A profile for compare-and-set.
+
+    `writer` names this one write; with a `base`, `sections` are those that differ from the write of that name.
+    """
 
     customer_id: str
     version: str

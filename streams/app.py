@@ -152,7 +152,9 @@ async def serve(app: WorkerApp, stop: asyncio.Event) -> int:
         return EXIT_OK
     if isinstance(failure, KafkaConnectionError):
         brokers = ",".join(url.authority for url in app.conf.broker_consumer)
-        print(f"scv worker: no Kafka broker answers at {brokers}; start it, or set SCV_KAFKA", file=sys.stderr)
+        print(
+            f"scv worker: no Kafka broker answers at {brokers}; start it, or set SCV_KAFKA", file=sys.stderr
+        )
         return EXIT_AWAY
     print(f"scv worker: {_one_line(failure)}", file=sys.stderr)
     return EXIT_FAILED
@@ -191,10 +193,10 @@ def _on_signals(handle: Callable[[int], None]) -> None:
 class _Lines(logging.Formatter):
     """A line a record: no tracebacks."""
 
-    def formatException(self, ei: Any) -> str:  # noqa: N802, D102
+    def formatException(self, ei: Any) -> str:  # noqa: N802
         return ""
 
-    def format(self, record: logging.LogRecord) -> str:  # noqa: D102
+    def format(self, record: logging.LogRecord) -> str:
         return " ".join(super().format(record).split())
 
 
@@ -206,7 +208,7 @@ class _Unrepeated(logging.Filter):
         # As many entries as there are log statements in the libraries.
         self._said_at: dict[tuple[str, str], float] = {}
 
-    def filter(self, record: logging.LogRecord) -> bool:  # noqa: D102
+    def filter(self, record: logging.LogRecord) -> bool:
         key = (record.name, str(record.msg))
         if "Crashed reason" in key[1] or record.created - self._said_at.get(key, 0.0) < REPEAT_SECONDS:
             return False

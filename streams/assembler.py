@@ -1,8 +1,8 @@
 """Assemble the customers of dirty subjects, repeat the side effects, say which marks are done.
 
 Invariants (L4):
-- Membership and parts are read after the commit that made the assembly necessary; only a subject's own part of a
-  lane just committed may come from memory, when no other lane holds one.
+- Membership and parts are read after the commit that made the assembly necessary; only a subject's own part
+  of a lane just committed may come from memory, when no other lane holds one.
 - A profile is written by compare-and-set on its version; `older` reads everything anew, three times at most.
 - Indexes are written and the change notice is acknowledged before a mark may close.
 """
@@ -68,10 +68,10 @@ class Assembler:
     def assemble(
         self, marked: Mapping[str, Sequence[Lane]], fresh: Mapping[str, tuple[Lane, Part]]
     ) -> set[str]:
-        """Bring the profiles of these subjects' customers up to date; gives the subjects for which that worked.
+        """Bring the profiles of these subjects' customers up to date; gives the subjects for which it worked.
 
-        `marked` has the lanes whose marks name a subject: they hold a part of it. `fresh` has the parts that this
-        worker has just committed, with their lane.
+        `marked` has the lanes whose marks name a subject: they hold a part of it. `fresh` has the parts that
+        this worker has just committed, with their lane.
         """
         done: set[str] = set()
         subjects = list(marked)
@@ -80,7 +80,9 @@ class Assembler:
             for attempt in range(TRIES):
                 if not left:
                     break
-                assembled = self._try({subject: marked[subject] for subject in left}, {} if attempt else fresh)
+                assembled = self._try(
+                    {subject: marked[subject] for subject in left}, {} if attempt else fresh
+                )
                 done |= assembled
                 left = [subject for subject in left if subject not in assembled]
         while len(self._seen) > VIEWS_MAX:
@@ -102,7 +104,9 @@ class Assembler:
         self.point("after side effects")
         # A customer without any part (the store went back) has nothing to show; its lane folds it anew.
         settled = {one.founder for one in profiles} | {name for name, found in members.items() if not found}
-        held = {member for customer in customers if customer.founder in settled for member in customer.members}
+        held = {
+            member for customer in customers if customer.founder in settled for member in customer.members
+        }
         return {subject for subject in marked if subject in held}
 
     def _put(self, customers: Sequence[Customer], members: Mapping[str, Sequence[Member]]) -> list[Profile]:
@@ -111,7 +115,9 @@ class Assembler:
         waiting = [(customer, self._seen.get(customer.founder)) for customer in customers]
         while waiting:
             made = [
-                assemble(members[one.founder], self.labels, one.position, one.founder, seen.view if seen else None)
+                assemble(
+                    members[one.founder], self.labels, one.position, one.founder, seen.view if seen else None
+                )
                 for one, seen in waiting
             ]
             writes = [self._write(profile, seen) for profile, (_, seen) in zip(made, waiting, strict=True)]
@@ -159,7 +165,9 @@ class Assembler:
 
     def _note_again(self, marked: Mapping[str, Sequence[Lane]], lanes: dict[str, frozenset[Lane]]) -> None:
         """What was noted before a commit is gone if the store went back in between; the mark came after."""
-        lost = [(subject, lane) for subject in marked for lane in marked[subject] if lane not in lanes[subject]]
+        lost = [
+            (subject, lane) for subject in marked for lane in marked[subject] if lane not in lanes[subject]
+        ]
         if lost:
             self.store.note_subjects(lost, ())
             for subject, lane in lost:

@@ -21,7 +21,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
-from aiokafka.errors import IllegalStateError, KafkaError, OffsetOutOfRangeError, RecordTooLargeError
+from aiokafka.errors import (
+    IllegalStateError,
+    KafkaError,
+    NoOffsetForPartitionError,
+    OffsetOutOfRangeError,
+    RecordTooLargeError,
+)
 from faust.transport.drivers.aiokafka import Consumer, Transport
 from faust.types import TP, AppT
 from mode import ServiceT
@@ -142,7 +148,7 @@ class BatchConsumer(Consumer):
         self.projector.revoke(lanes)
         await self._in_client(self._on_client_forget())
         deadline = time.monotonic() + HANDOVER_SECONDS_MAX
-        while self.projector.holds(lanes) and time.monotonic() < deadline:
+        while self.projector.holds(lanes) and time.monotonic() < deadline:  # noqa: ASYNC110 - set by a thread
             await asyncio.sleep(0.02)
         await super().on_partitions_revoked(revoked)
 
@@ -159,7 +165,8 @@ class BatchConsumer(Consumer):
         """Tell Kafka how far the lanes are folded, for lag metrics; whether it was told something new."""
         folded = self.projector.folded()
         offsets = {
-            TopicPartition(*lane): offset for lane, offset in folded.items()
+            TopicPartition(*lane): offset
+            for lane, offset in folded.items()
             if self._lag_committed.get(lane) != offset
         }
         if not offsets:
@@ -260,8 +267,9 @@ class BatchConsumer(Consumer):
                 *lanes, timeout_ms=READ_WAIT_MS, max_records=self.limits.round_records_max
             )
             return await self._on_client_round(client, fetched)
-        except IllegalStateError:
-            # A rebalance took lanes away while they were being read; they will be taken anew.
+        except (IllegalStateError, NoOffsetForPartitionError):
+            # A rebalance took lanes away while they were being read, or gave them anew: then they are not
+            # placed yet, and Kafka may have no offset of them, which nobody needs.
             return []
 
     async def _on_client_round(

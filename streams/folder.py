@@ -91,7 +91,7 @@ class Folder:
         self.projection = projection
 
     def fold(self, lane: Lane, prefix: Prefix, cache: Mapping[str, Part], changed: dict[str, Part]) -> Folded:
-        """Fold a prefix upon the parts in `changed`, else in `cache`; the parts after it go into `changed`."""
+        """Fold a prefix upon the parts in `changed`, else in `cache`; those after it go into `changed`."""
         folded = Folded()
         for key, records in prefix.groups.items():
             subject = subject_of(key)

@@ -57,7 +57,7 @@ class ClientThread(AIOKafkaConsumerThread):
             """Serve until stopped. What is raised was handed to the app before (`crash`), which tells it."""
             try:
                 super().run()
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - told elsewhere, see above
                 self.service.log.debug("consumer thread ended: %r", error)
 
     def on_crash(self, msg: str, *fmt: Any, **kwargs: Any) -> None:

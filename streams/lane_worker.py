@@ -4,8 +4,9 @@ Invariants (L2):
 - A lane's parts, marks and checkpoint change in one call, if the stored checkpoint is the one folded upon.
 - Parts are loaded together with the checkpoint they belong to.
 - Dead letters and link facts are acknowledged before the commit; marks close after the side effects.
-- Refused, or an answer lost: the lane's memory is dropped and the lane resumes at its stored checkpoint. After a lost
-  answer every lane does: the store may have gone back, to a checkpoint that looks the same and has open marks.
+- Refused, or an answer lost: the lane's memory is dropped and the lane resumes at its stored checkpoint. After
+  a lost answer every lane does: the store may have gone back, to a checkpoint that looks the same and has open
+  marks.
 - Whoever takes a lane drops its memory and assembles the marks it finds first.
 """
 
@@ -22,7 +23,6 @@ from models.dead_letter import DeadLetter, wire_dead_letter
 from models.link import LinkFact, wire_link_fact
 from models.record import Lane
 from projections.assembling import Labels
-
 from projections.instants import rfc3339
 from projections.parts import Part, unpack
 from stores.store import Commit, Store, StoreAway
@@ -82,8 +82,9 @@ class Round:
 class FoldingWorker:
     """The `LaneWorker` that builds profiles.
 
-    `name` is unique to this worker's run. `clock_ms` says what time it is (for freshness, never for folding); `wait(n)` waits before the n-th try to reach
-    a service that is away; `point(name)` is called between steps, so that a simulator can stop there.
+    `name` is unique to this worker's run. `clock_ms` says what time it is (for freshness, never for folding);
+    `wait(n)` waits before the n-th try to reach a service that is away; `point(name)` is called between steps,
+    so that a simulator can stop there.
     """
 
     def __init__(
@@ -108,7 +109,7 @@ class FoldingWorker:
         self.counters = Counters()
 
     def take(self, lanes: Sequence[Lane]) -> dict[Lane, int | None]:
-        """Own these lanes: forget what is remembered of them, read their checkpoints, assemble their marks."""
+        """Own these lanes: forget what is remembered of them, read their checkpoints, assemble marks."""
         attempt = 0
         while True:
             try:
@@ -198,7 +199,7 @@ class FoldingWorker:
         return refused
 
     def _acknowledge(self, shares: Sequence[Round]) -> None:
-        """Step 3: dead letters and link facts are in the log, lanes and references known, before the commit."""
+        """Step 3: dead letters and link facts in the log, lanes and references known, before the commit."""
         folded = [(share.lane, one) for share in shares for one in share.folded]
         letters = [letter for _, one in folded for letter in one.dead_letters]
         facts = [fact for _, one in folded for fact in one.facts]
@@ -247,7 +248,7 @@ class FoldingWorker:
     def _assemble(
         self, new: Mapping[Lane, Mapping[str, int]], fresh: Mapping[str, tuple[Lane, Part]]
     ) -> None:
-        """Step 5: assemble what is dirty in these lanes, close the marks that are done, remember the others."""
+        """Step 5: assemble what is dirty in these lanes, close the marks that are done, keep the others."""
         marks = {lane: {**self.held[lane].marks, **found} for lane, found in new.items()}
         subjects: dict[str, list[Lane]] = {}
         for lane, found in marks.items():
@@ -267,7 +268,7 @@ class FoldingWorker:
             self.held[lane].marks = {name: revision for name, revision in found.items() if name not in done}
 
     def idle(self, ends: Mapping[Lane, int | None]) -> dict[Lane, int | None]:
-        """Every second for lanes without records: do they still stand where the store does? Try open marks again."""
+        """Every second, for lanes without records: do they stand where the store does? Try open marks again."""
         lanes = [lane for lane in ends if lane in self.held]
         try:
             asked = [(lane, self.held[lane].next_offset, ends[lane]) for lane in lanes]
@@ -294,4 +295,3 @@ def _marks(share: Round) -> dict[str, int]:
     for folded in share.folded:
         marks |= folded.marks
     return marks
-

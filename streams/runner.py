@@ -185,7 +185,7 @@ class Projector:
                 self._call_began = None
                 self._notify()
             self._worker.close()
-        except BaseException as failure:  # kept for the event loop, which ends the process with it
+        except BaseException as failure:  # noqa: BLE001 - the event loop ends the process with it
             self.failure = failure
         finally:
             self._call_began = None
@@ -261,7 +261,8 @@ class Projector:
             self._idle_at = monotonic() + IDLE_EVERY_SECONDS
             before = dict(self._epochs)
             ends = {
-                lane: end.offset for lane, end in self._ends.items()
+                lane: end.offset
+                for lane, end in self._ends.items()
                 if before.get(lane) == end.epoch and lane not in self._seen
             }
             self._seen.clear()

@@ -15,6 +15,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from eventlog import admin, topics
+from eventlog.producing import LogProducer
 from models.record import Lane
 from streams import app as worker_app
 from streams.kafka_client import FetchLimits
@@ -24,6 +26,22 @@ from streams.lanes import Batch
 SESSION_TIMEOUT_SECONDS = 6.0
 
 WAIT_SECONDS_MAX = 60.0
+
+
+LANES = [Lane("facts", partition) for partition in range(4)]
+
+
+def create_facts(bootstrap: str) -> str:
+    """Create the topic of LANES; returns the bootstrap address."""
+    admin.create_topics(bootstrap, plan=[topics.Topic("facts", len(LANES), topics.topic_plan()[0].settings)])
+    return bootstrap
+
+
+def write_facts(bootstrap: str, lane: Lane, count: int, compression: str = "lz4") -> None:
+    """Append `count` records of 350 bytes to one lane, in few batches."""
+    with LogProducer(bootstrap, linger_ms=50, compression=compression) as producer:
+        for number in range(count):
+            producer.produce(lane.topic, b"crm:%d" % number, b"%350d" % number, partition=lane.partition)
 
 
 def wait_until(true: Callable[[], object], what: str) -> None:

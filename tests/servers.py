@@ -90,7 +90,7 @@ class ContainerBroker:
     """
 
     kind = "containers"
-    script = "/tmp/scv-start.sh"
+    script = "/opt/kafka/scv-start.sh"
 
     def __init__(self) -> None:
         self._container = (

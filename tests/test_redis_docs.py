@@ -1,8 +1,8 @@
 """docs/redis.md and README.md tell the truth: their commands and programs are run against servers.
 
 Guarantees:
-- Every console example gives what the page shows (`…` stands for anything), every Python example runs, and what the
-  JavaScript examples send is sent.
+- Every console example gives what the page shows (`…` stands for anything), every Python example runs, and
+  what the JavaScript examples send is sent.
 - The documented read-only user can do what the page says, and nothing else.
 """
 
@@ -140,7 +140,12 @@ def test_every_console_example_gives_what_the_page_shows(page: Path, shell: dict
     assert examples
     for command, shown in examples:
         ran = subprocess.run(
-            ["sh", "-c", command], env=shell, capture_output=True, text=True, check=True, timeout=PATIENCE_SECONDS
+            ["sh", "-c", command],
+            env=shell,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=PATIENCE_SECONDS,
         )
         pattern = ".*".join(re.escape(piece) for piece in shown.split("…"))
         assert re.fullmatch(pattern, ran.stdout.strip(), re.DOTALL), f"{command}\n{ran.stdout}"
@@ -151,12 +156,18 @@ def test_the_python_examples_find_the_order(installation: Installation) -> None:
     in_one_call, step_by_step = blocks(PAGE, "python")
     assert run_python(in_one_call, names) == "1 order(s)\n"
     assert run_python(step_by_step, names).startswith("0.1 [{'currency': 'EUR', 'gross_minor': 4990")
-    assert run_python(readme_example("fcall_ro"), {}).startswith("single [{'currency': 'EUR', 'gross_minor': 4990")
+    assert run_python(readme_example("fcall_ro"), {}).startswith(
+        "single [{'currency': 'EUR', 'gross_minor': 4990"
+    )
 
 
 @pytest.mark.parametrize("page", [PAGE, README], ids=["redis.md", "README.md"])
 def test_what_the_javascript_examples_send_is_understood(page: Path, view: redis.Redis) -> None:
-    sent = [json.loads(one) for block in blocks(page, "js") for one in re.findall(r"sendCommand\((\[.*?\])\)", block)]
+    sent = [
+        json.loads(one)
+        for block in blocks(page, "js")
+        for one in re.findall(r"sendCommand\((\[.*?\])\)", block)
+    ]
     assert sent
     for command in sent:
         answer = view.execute_command(*command)

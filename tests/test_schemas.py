@@ -12,15 +12,19 @@ import jsonschema
 import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from models import bounds
-from models.catalogue import EVENT_TYPES, schema_version
+from models.catalogue import DOMAIN_TOPICS, EVENT_TYPES, schema_version, topic_of
 from models.dead_letter import DeadLetter, Fault, Reason, wire_dead_letter
 from models.profile import Profile
+from models.record import Record
 from models.schemas import dead_letter_schema, event_schema, event_schema_id, files, profile_schema
 from ops import schemas as written
-from tests.event_strategies import events
+from tests.event_strategies import any_events, events
+from tests.folding import fold_whole
+from tests.histories import history
 
 HERE = Path(__file__).parent
 EXAMPLE = json.loads((HERE / "data" / "profile.json").read_text())
@@ -45,11 +49,11 @@ def test_writing_repairs_what_checking_finds(tmp_path: Path) -> None:
     written.write(tmp_path)
     assert written.check(tmp_path) == []
     (tmp_path / "profile.json").write_text("{}")
-    (tmp_path / "events" / "sales.order_placed.1.json").unlink()
+    (tmp_path / "events" / "sales.quote_sent.1.json").unlink()
     (tmp_path / "events" / "sales.order_dreamt.1.json").write_text("{}")
     found = [
         "events/sales.order_dreamt.1.json: no model makes this schema",
-        "events/sales.order_placed.1.json: missing",
+        "events/sales.quote_sent.1.json: missing",
         "profile.json: differs from the models",
     ]
     assert written.check(tmp_path) == found
@@ -163,6 +167,32 @@ def test_a_profile_that_breaks_the_contract_is_refused_by_its_schema(
     if path != ("timeline", 1, "amount_minor"):
         with pytest.raises(ValidationError):
             Profile.model_validate(document)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_every_profile_that_is_assembled_keeps_the_contract(seed: int) -> None:
+    documents = fold_whole(history(seed)).documents()
+    assert documents
+    check = validator(profile_schema())
+    for document in documents.values():
+        check.validate(document)
+        again = Profile.model_validate(document).model_dump(mode="json", exclude_unset=True)
+        assert repr(again) == repr(document)
+
+
+@settings(max_examples=30, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.lists(any_events(), min_size=1, max_size=5), st.sampled_from([0, 1_772_361_728_000]))
+def test_events_with_values_at_their_limits_make_a_profile_that_keeps_the_contract(
+    told: list[dict[str, Any]], timestamp_ms: int
+) -> None:
+    lanes: dict[str, list[Record]] = {topic: [] for topic in DOMAIN_TOPICS}
+    for event in told:
+        if (lane := lanes.get(topic := topic_of(event["type"]))) is not None:
+            value = msgspec.json.encode({**event, "subject": "crm:1"})
+            lane.append(Record(topic, 0, len(lane), timestamp_ms, b"crm:1", value, []))
+    for document in fold_whole([lane for lane in lanes.values() if lane]).documents().values():
+        again = Profile.model_validate(document).model_dump(mode="json", exclude_unset=True)
+        assert repr(again) == repr(document)
 
 
 def test_a_dead_letter_satisfies_its_schema() -> None:

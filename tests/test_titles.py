@@ -18,6 +18,69 @@ from tests.event_strategies import events
 PLACEHOLDER = re.compile(r"\{(\w+)(?::(\w+))?\}")
 
 
+TITLES: list[tuple[str, dict[str, Any], str]] = [
+    ("billing.payment_failed", {"code": "card_expired"}, "Payment failed: card expired"),
+    (
+        "billing.payment_received",
+        {"payment_id": "Y", "amount_minor": 1, "currency": "EUR"},
+        "Payment received",
+    ),
+    (
+        "billing.payment_received",
+        {"payment_id": "Y", "amount_minor": 1, "currency": "EUR", "invoice_id": "I-88"},
+        "Payment received for invoice I-88",
+    ),
+    (
+        "service.conversation_held",
+        {"conversation_id": "1", "seconds": 0},
+        "Conversation with agent, 0 min",
+    ),
+    (
+        "service.conversation_held",
+        {
+            "conversation_id": "1",
+            "seconds": 301,
+            "channel": "chat",
+            "automated": True,
+            "disposition": "not_solved",
+        },
+        "Chat with assistant, 6 min, not solved",
+    ),
+    (
+        "service.conversation_held",
+        {"conversation_id": "1", "seconds": 300, "channel": "phone", "automated": False},
+        "Call with agent, 5 min",
+    ),
+    (
+        "marketing.consent_changed",
+        {"purpose": "market_research", "channel": "email", "granted": False, "legal_basis": "consent"},
+        "Consent withdrawn for market research by email",
+    ),
+    (
+        "service.survey_answered",
+        {
+            "survey_id": "1",
+            "kind": "nps",
+            "score": 3,
+            "scope": "relational",
+            "incentivised": False,
+            "comment": "Late.",
+        },
+        "Answered NPS with 3: Late.",
+    ),
+    (
+        "service.task_attempted",
+        {"task": "change_address", "outcome": "failed", "seconds": 9},
+        "Tried change address: failed",
+    ),
+    (
+        "sales.contract_signed",
+        {"contract_id": "{x}[y]", "product_line": "home_care"},
+        "Contract {x}[y] signed: home care",
+    ),
+]
+
+
 def title(wire_type: str, **data: Any) -> str:
     """The title of an event with this data, after it was read."""
     event = {
@@ -58,70 +121,7 @@ def test_a_field_that_may_be_missing_stands_in_brackets_or_has_words_for_it(wire
         assert kind.model_fields[name].is_required() or shown in ("talk", "who")
 
 
-@pytest.mark.parametrize(
-    "wire_type, data, expected",
-    [
-        ("billing.payment_failed", {"code": "card_expired"}, "Payment failed: card expired"),
-        (
-            "billing.payment_received",
-            {"payment_id": "Y", "amount_minor": 1, "currency": "EUR"},
-            "Payment received",
-        ),
-        (
-            "billing.payment_received",
-            {"payment_id": "Y", "amount_minor": 1, "currency": "EUR", "invoice_id": "I-88"},
-            "Payment received for invoice I-88",
-        ),
-        (
-            "service.conversation_held",
-            {"conversation_id": "1", "seconds": 0},
-            "Conversation with agent, 0 min",
-        ),
-        (
-            "service.conversation_held",
-            {
-                "conversation_id": "1",
-                "seconds": 301,
-                "channel": "chat",
-                "automated": True,
-                "disposition": "not_solved",
-            },
-            "Chat with assistant, 6 min, not solved",
-        ),
-        (
-            "service.conversation_held",
-            {"conversation_id": "1", "seconds": 300, "channel": "phone", "automated": False},
-            "Call with agent, 5 min",
-        ),
-        (
-            "marketing.consent_changed",
-            {"purpose": "market_research", "channel": "email", "granted": False, "legal_basis": "consent"},
-            "Consent withdrawn for market research by email",
-        ),
-        (
-            "service.survey_answered",
-            {
-                "survey_id": "1",
-                "kind": "nps",
-                "score": 3,
-                "scope": "relational",
-                "incentivised": False,
-                "comment": "Late.",
-            },
-            "Answered NPS with 3: Late.",
-        ),
-        (
-            "service.task_attempted",
-            {"task": "change_address", "outcome": "failed", "seconds": 9},
-            "Tried change address: failed",
-        ),
-        (
-            "sales.contract_signed",
-            {"contract_id": "{x}[y]", "product_line": "home_care"},
-            "Contract {x}[y] signed: home care",
-        ),
-    ],
-)
+@pytest.mark.parametrize("wire_type, data, expected", TITLES)
 def test_titles_read_like_this(wire_type: str, data: dict[str, Any], expected: str) -> None:
     assert title(wire_type, **data) == expected
 

@@ -57,7 +57,11 @@ def test_without_a_dataschema_the_data_is_of_the_current_version() -> None:
 
 def test_version_1_of_an_order_calls_its_amount_a_total() -> None:
     data = {"order_id": "O-1", "total_minor": 4990, "currency": "EUR"}
-    assert upcast("sales.order_placed", data, 1) == {"order_id": "O-1", "amount_minor": 4990, "currency": "EUR"}
+    assert upcast("sales.order_placed", data, 1) == {
+        "order_id": "O-1",
+        "amount_minor": 4990,
+        "currency": "EUR",
+    }
 
 
 def test_data_that_names_the_current_version_is_not_upcast() -> None:
@@ -70,6 +74,35 @@ def test_upcasting_leaves_the_data_that_was_read_as_it_was() -> None:
     data = dict(V1)
     assert upcast(CONSENT, data, 1) == V2
     assert data == V1
+
+
+def order(data: dict[str, Any], schema: str) -> Event | Fault:
+    """An order placed, read carefully."""
+    event = {
+        "specversion": "1.0",
+        "id": "1",
+        "source": "shop",
+        "type": "sales.order_placed",
+        "subject": "crm:1",
+    }
+    value = msgspec.json.encode(
+        {**event, "dataschema": schema, "data": {"order_id": "O-1", "currency": "EUR", **data}}
+    )
+    return careful.read("sales.events", b"crm:1", value, [], LOG_US)
+
+
+def test_version_1_of_an_order_named_its_amount_total() -> None:
+    read = order({"total_minor": 4990}, "https://example.com/sales.order_placed/1")
+    assert isinstance(read, Event)
+    assert (read.data.amount_minor, read.ignored_fields) == (4990, 0)
+    assert order({"amount_minor": 4990}, "https://example.com/sales.order_placed/2") == read
+
+
+@pytest.mark.parametrize("data", [{}, {"total_minor": None}, {"total_minor": "4990"}])
+def test_version_1_of_an_order_without_a_total_lacks_its_amount(data: dict[str, Any]) -> None:
+    read = order(data, "x/1")
+    assert isinstance(read, Fault)
+    assert (read.reason, read.pointer) == (Reason.WRONG_SHAPE, "/data/amount_minor")
 
 
 def test_version_1_in_binary_mode_names_its_version_in_a_header() -> None:

@@ -21,19 +21,19 @@ class CheckpointApart(SimulatedStore):
     """Writes parts and marks in one call and the checkpoint in the next."""
 
     def commit(self, commits: Sequence[Commit]) -> list[bool]:
-        answers = []
-        for one in commits:
-            before = self.shelf.lane(one.lane)
-            stays = one._replace(next_offset=before.next_offset)
-            [accepted] = super().commit([stays])
-            if accepted:
-                self._pipe("checkpoint", [lambda one=one: self._move(one)])
-            answers.append(accepted)
-        return answers
+        calls = [lambda one=one, step=step: step(one) for one in commits for step in (self._write, self._move)]
+        return self._pipe("commit", calls)[1::2]
 
-    def _move(self, one: Commit) -> None:
-        state = self.shelf.lane(one.lane)
-        self.shelf.values[LANE, one.lane] = state._replace(next_offset=one.next_offset)
+    def _write(self, one: Commit) -> None:
+        before = self.shelf.lane(one.lane)
+        committed, self.shelf.committed = self.shelf.committed, lambda _: None
+        if self._commit(one):
+            written = self.shelf.lane(one.lane)
+            self.shelf.values[LANE, one.lane] = before._replace(parts=written.parts, marks=written.marks)
+        self.shelf.committed = committed
+
+    def _move(self, one: Commit) -> bool:
+        return self._commit(one._replace(parts=()))
 
 
 class LoadsAnything(FoldingWorker):

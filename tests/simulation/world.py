@@ -76,6 +76,9 @@ class World:
         self.cache_bytes = rng.choice((0, 5_000, CACHE_BYTES_MAX))
         self.batch_max = rng.choice((1, 3, 10, 30))
         self.sloppy = rng.choice((0.0, 0.0, 0.1)) if faults is None else 0.0
+        self.given_away, self.deaf = rng.choice((0.5, 1.0)), rng.choice((0.0, 0.5, 0.9))
+        if faults is None and rng.random() < 0.4:
+            self.log.grow_to_the_end()
         self.snapshots: deque[Snapshot] = deque([{}], SNAPSHOTS_MAX)
         self.in_flight: list[list[Call]] = []
         self.unnoticed: set[Lane] = set()
@@ -225,7 +228,8 @@ class World:
             self._end(actor)
         elif not actor.busy:
             if drawn < 48 or not actor.positions:
-                actor.hear(anew=rng.random() < 0.5)
+                if not actor.positions or rng.random() >= self.deaf:
+                    actor.hear(anew=rng.random() < 0.5)
             elif drawn < 58:
                 actor.idle()
             else:
@@ -252,7 +256,8 @@ class World:
         if others:
             other = self.rng.choice(others)
             for lane in self.lanes_of(actor):
-                self.owners[lane] = other
+                if self.rng.random() < self.given_away:
+                    self.owners[lane] = other
             other.hear(anew=False)
 
     def lanes_of(self, actor: Actor) -> list[Lane]:
@@ -284,8 +289,9 @@ class World:
     def _catch_up(self) -> None:
         for _ in range(SETTLING_ROUNDS_MAX):
             for actor in self.actors:
-                actor.hear(anew=False)
+                # A zombie goes on once more before it hears.
                 actor.step({lane: len(self.log.lanes[lane]) for lane in actor.positions})
+                actor.hear(anew=False)
             for actor in self.actors:
                 actor.idle()
             if all(self._stands(lane) for lane in self.log.lanes):

@@ -1,0 +1,238 @@
+"""Worker processes, and a log that keeps growing while they are killed, paused and let down by their servers.
+
+Guarantees:
+- Workers are what anybody would start: `scv worker`, configured by SCV_* variables.
+- A worker that ends by itself fails the test at once, with what it said.
+- Nothing here measures time: what is awaited either happens or fails the test after `WAIT_SECONDS_MAX`.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from itertools import count, islice
+from pathlib import Path
+from random import Random
+from types import TracebackType
+from typing import Self
+
+from eventlog.admin import create_topics, lane_ends
+from eventlog.errors import ProduceFailed
+from eventlog.producing import LogProducer
+from models.catalogue import DOMAIN_TOPICS
+from models.record import Lane, Record
+from stores.progress import read_progress
+from tests.histories import history, interleaved
+
+ROOT = Path(__file__).parent.parent
+GENERATION = "g1"
+# The shortest with which the embedded broker forms a group.
+SESSION_TIMEOUT_SECONDS = 6.0
+# Far beyond what anything takes; a laptop that runs other things at the same time gets there, too.
+WAIT_SECONDS_MAX = 300.0
+# What a failed test shows of each worker.
+OUTPUT_CHARACTERS = 4_000
+# Written, acknowledged, and only then more: what waits for a broker that is away stays small.
+CHUNK_RECORDS = 50
+
+
+class WorkerProcess:
+    """`scv worker` as a process of its own; what it says goes to a file, over all its lives."""
+
+    def __init__(self, name: str, directory: Path, kafka: str, redis: str, **settings: object) -> None:
+        self.name = name
+        self._output = directory / f"worker-{name}.log"
+        self._settings = {"kafka": kafka, "redis": redis, "generation": GENERATION, **settings}
+        self._settings.setdefault("session_timeout_seconds", SESSION_TIMEOUT_SECONDS)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it; it takes its lanes a moment later."""
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("SCV_")}
+        chosen = {f"SCV_{name.upper()}": str(value) for name, value in self._settings.items()}
+        with self._output.open("ab") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "ops.cli", "worker"], cwd=ROOT, env=inherited | chosen,
+                stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+            )  # fmt: skip
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        assert self._process is not None, f"worker {self.name} was never started"
+        return self._process.pid
+
+    @property
+    def ended(self) -> int | None:
+        """The exit code of a worker that ended by itself; None while it runs, or when we ended it."""
+        return None if self._process is None else self._process.poll()
+
+    def kill(self) -> None:
+        """End it at once (SIGKILL)."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def pause(self) -> None:
+        """Let it do nothing, not even send heartbeats (SIGSTOP)."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let a paused one go on, as if no time had passed."""
+        os.kill(self.pid, signal.SIGCONT)
+
+    def stop(self) -> int:
+        """Ask it to end (SIGTERM); its exit code."""
+        assert self._process is not None, f"worker {self.name} does not run"
+        process, self._process = self._process, None
+        process.terminate()
+        try:
+            return process.wait(WAIT_SECONDS_MAX)
+        finally:
+            process.kill()
+
+    def resident_mib(self) -> int:
+        """Its memory."""
+        told = subprocess.run(
+            ["ps", "-o", "rss=", "-p", str(self.pid)], capture_output=True, text=True, check=True
+        )
+        return int(told.stdout) // 1024
+
+    def said(self) -> str:
+        """The end of what it said, over all its lives."""
+        text = self._output.read_text(errors="replace") if self._output.exists() else ""
+        return f"-- worker {self.name} said:\n{text[-OUTPUT_CHARACTERS:]}"
+
+
+def endless(seed: int, **knobs: object) -> Iterator[Record]:
+    """History after history about the same subjects; each lane in order."""
+    for one in count(seed):
+        yield from interleaved(history(one, **knobs), Random(one))
+
+
+class Writer(threading.Thread):
+    """Writes records to the lanes that they name, a chunk at a time, until told that it is enough.
+
+    What was not acknowledged is written again: the log may hold it twice, as from any source. Only what the log
+    holds in the end counts.
+    """
+
+    def __init__(self, kafka: str, records: Iterable[Record], pause_seconds: float) -> None:
+        super().__init__(name="writer", daemon=True)
+        self._kafka, self._records, self._pause_seconds = kafka, iter(records), pause_seconds
+        self._enough = threading.Event()
+        self.failure: BaseException | None = None
+
+    def run(self) -> None:
+        """Write on."""
+        try:
+            with LogProducer(self._kafka, client_id="source") as producer:
+                while not self._enough.wait(self._pause_seconds):
+                    chunk = list(islice(self._records, CHUNK_RECORDS))
+                    if not chunk:
+                        return
+                    while not self._written(producer, chunk):
+                        pass
+        except BaseException as failure:
+            self.failure = failure
+
+    def _written(self, producer: LogProducer, chunk: list[Record]) -> bool:
+        try:
+            write(producer, chunk)
+        except ProduceFailed:
+            return False
+        return True
+
+    def finish(self) -> None:
+        """Write no more; raises what made writing impossible."""
+        self._enough.set()
+        self.join()
+        if self.failure is not None:
+            raise self.failure
+
+
+def write(producer: LogProducer, records: Iterable[Record]) -> None:
+    """Append records to the lanes that they name; acknowledged on return. ProduceFailed."""
+    for record in records:
+        producer.produce(record.topic, record.key, record.value, record.headers, record.partition)
+    producer.flush()
+
+
+class World:
+    """Topics, workers and what they need; `with` ends all processes that it started."""
+
+    def __init__(
+        self, kafka: str, redis: str, directory: Path, workers: int = 2, partitions: int = 3, **settings: object
+    ) -> None:
+        self.kafka, self.redis = kafka, redis
+        create_topics(kafka, partitions, GENERATION)
+        self.lanes = sorted(Lane(*lane) for lane in lane_ends(kafka, DOMAIN_TOPICS))
+        self.workers = [
+            WorkerProcess("ABCDEFGH"[number], directory, kafka, redis, **settings) for number in range(workers)
+        ]
+
+    def __enter__(self) -> Self:
+        """The workers start."""
+        for worker in self.workers:
+            worker.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """All of them end."""
+        for worker in self.workers:
+            worker.kill()
+
+    def ends(self) -> dict[Lane, int]:
+        """The end of every lane of the domain topics."""
+        return {Lane(*lane): held.end for lane, held in lane_ends(self.kafka, DOMAIN_TOPICS).items()}
+
+    def folded(self) -> dict[Lane, int]:
+        """The offset up to which each lane's records are in parts."""
+        return {lane: at[0] for lane, at in read_progress(self.redis, GENERATION, self.lanes).items()}
+
+    def assembled(self) -> dict[Lane, int]:
+        """The offset up to which each lane's records are in profiles."""
+        return {lane: at[2] for lane, at in read_progress(self.redis, GENERATION, self.lanes).items()}
+
+    def wait_until(self, true: Callable[[], object], what: str) -> None:
+        """Return when it is true; AssertionError, with all that the workers said, when it never gets true."""
+        deadline = time.monotonic() + WAIT_SECONDS_MAX
+        while not true():
+            for worker in self.workers:
+                ended = worker.ended
+                assert ended is None, f"worker {worker.name} ended by itself with {ended}\n{self.said()}"
+            assert time.monotonic() < deadline, f"never happened: {what}\n{self.where()}\n{self.said()}"
+            time.sleep(0.02)
+
+    def wait_for_all(self, what: str) -> None:
+        """Return when all that the log holds now is in profiles."""
+        ends = self.ends()
+        self.wait_until(lambda: all(at >= ends[lane] for lane, at in self.assembled().items()), what)
+
+    def wait_for_flow(self, what: str) -> None:
+        """Return when some lane moves on."""
+        before = self.folded()
+        self.wait_until(lambda: any(at > before[lane] for lane, at in self.folded().items()), what)
+
+    def where(self) -> str:
+        """Each lane that is behind, for people."""
+        found, ends = read_progress(self.redis, GENERATION, self.lanes), self.ends()
+        return "\n".join(f"{lane}: {at}, ends at {ends[lane]}" for lane, at in found.items() if at[2] < ends[lane])
+
+    def said(self) -> str:
+        """What all workers said last."""
+        return "\n".join(worker.said() for worker in self.workers)
+
+    def stop(self) -> None:
+        """Ask all workers to end; each must end well."""
+        for worker in self.workers:
+            code = worker.stop()
+            assert code == 0, f"worker {worker.name} ended with {code}\n{self.said()}"
