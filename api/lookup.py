@@ -34,7 +34,7 @@ class Answer(NamedTuple):
 def lookup(
     reader: ProfileReader, text: str, region: str = "DE", sections: Sequence[str] | None = None
 ) -> Answer:
-    """The customer that `text` names: `crm:4711`, `phone:+49 30 901820`, `order:O-8`, `cus_…`; else NotAName."""
+    """The customer that `text` names: `crm:4711`, `phone:+4930901820`, `order:O-8`, `cus_…`. NotAName."""
     if _CUSTOMER_ID.fullmatch(text):
         stored = reader.profile(text, sections)
         return Answer("none", None, []) if stored is None else Answer("single", whole(stored), [])

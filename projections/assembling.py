@@ -153,7 +153,7 @@ _BLANK = [_rendered(place, section.zero()) for place, section in enumerate(SECTI
 
 
 def _merged(members: Sequence[Member], place: int) -> list[Any]:
-    """One section of all members: merged over lanes, the subject noted where it shows, merged over subjects."""
+    """One section of all members: merged over lanes, the subject noted where it shows, then over subjects."""
     section = SECTIONS[place]
     merged: list[Any] | None = None
     for one in members:

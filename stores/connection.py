@@ -24,9 +24,26 @@ class StoreUnfit(Exception):
     """The server must not hold a view as it is configured; the message says what to change."""
 
 
+class _TellsWhenLost:
+    """A connection that says once that it was lost, where the client would connect anew in silence.
+
+    A server that was restarted may have gone back; whoever was in the middle of something must hear of it.
+    """
+
+    _was_connected = False
+
+    def connect(self) -> None:
+        """Connect; when this connection was lost, say so instead, and connect the next time."""
+        if self._was_connected and not self.is_connected:  # type: ignore[attr-defined]
+            self._was_connected = False
+            raise redis.ConnectionError("the connection was lost")
+        super().connect()  # type: ignore[misc]
+        self._was_connected = True
+
+
 def connect(url: str, answer_seconds: float = 5.0) -> redis.Redis:
-    """A client of one connection, with answers as bytes. Nothing is sent yet."""
-    return redis.Redis.from_url(
+    """A client that never retries and never reconnects in silence, with answers as bytes. Nothing is sent yet."""
+    pool = redis.ConnectionPool.from_url(
         url,
         decode_responses=False,
         retry=Retry(NoBackoff(), 0),
@@ -34,6 +51,10 @@ def connect(url: str, answer_seconds: float = 5.0) -> redis.Redis:
         socket_connect_timeout=min(answer_seconds, 5.0),
         health_check_interval=0,
     )
+    # `rediss://` and `unix://` bring connections of their own kind.
+    kind = pool.connection_class
+    pool.connection_class = type(f"{kind.__name__}TellingWhenLost", (_TellsWhenLost, kind), {})
+    return redis.Redis(connection_pool=pool)
 
 
 def install_functions(client: redis.Redis) -> None:

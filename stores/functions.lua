@@ -56,6 +56,22 @@ local function close(keys, args)
   return left
 end
 
+-- Where the graph has placed subjects, and the lanes that know them: KEYS = member, lanes, member, lanes…
+local function members(keys)
+  local found = {}
+  for i = 1, #keys, 2 do
+    found[i] = redis.call('GET', keys[i])
+    found[i + 1] = redis.call('SMEMBERS', keys[i + 1])
+  end
+  return found
+end
+
+-- Sets that only grow: KEYS = set…  ARGV = what to add to each.
+local function note(keys, args)
+  for i = 1, #keys do redis.call('SADD', keys[i], args[i]) end
+  return #keys
+end
+
 local function version(text)
   local position, revisions = string.match(text, '^(%d+)%.(%d+)$')
   return tonumber(position), tonumber(revisions)
@@ -162,6 +178,8 @@ redis.register_function{ function_name = 'scv_load', callback = load, flags = { 
 redis.register_function('scv_commit', commit)
 redis.register_function('scv_idle', idle)
 redis.register_function('scv_close', close)
+redis.register_function{ function_name = 'scv_members', callback = members, flags = { 'no-writes' } }
+redis.register_function('scv_note', note)
 redis.register_function('scv_put', put)
 redis.register_function('scv_index', index)
 redis.register_function{ function_name = 'scv_lookup', callback = lookup, flags = { 'no-writes' } }

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -57,6 +58,11 @@ def _asking(what: str) -> Iterator[None]:
 
 def _chunks(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
     return (items[at : at + size] for at in range(0, len(items), size))
+
+
+@lru_cache(maxsize=10_000)
+def _lane(raw: bytes) -> Lane:
+    return Lane.parse(raw.decode())
 
 
 def _number(raw: bytes | None) -> int:
@@ -154,26 +160,27 @@ class RedisStore:
 
     def note_subjects(self, lanes: Sequence[tuple[str, Lane]], references: Sequence[tuple[str, str]]) -> None:
         """Add (subject, lane) and (reference, subject); both only ever grow."""
+        added = [(self.keys.lanes(subject), str(lane)) for subject, lane in lanes]
+        added += [(self.keys.reference(reference), subject) for reference, subject in references]
         pipe = self._pipe()
-        for subject, lane in lanes:
-            pipe.sadd(self.keys.lanes(subject), str(lane))
-        for reference, subject in references:
-            pipe.sadd(self.keys.reference(reference), subject)
-        with _asking("note_subjects"):
+        for chunk in _chunks(added, KEYS_PER_CALL):
+            keys, values = zip(*chunk, strict=True)
+            pipe.execute_command("FCALL", "scv_note", len(keys), *keys, *values)
+        with _asking("scv_note"):
             pipe.execute()
 
     def members(self, subjects: Sequence[str]) -> list[tuple[Membership | None, frozenset[Lane]]]:
         """Per subject: its membership, None before the graph placed it, and the lanes that hold its parts."""
         pipe = self._pipe()
-        for subject in subjects:
-            pipe.get(self.keys.membership(subject))
-            pipe.smembers(self.keys.lanes(subject))
-        with _asking("members"):
-            found = pipe.execute()
+        for chunk in _chunks(subjects, KEYS_PER_CALL // 2):
+            keys = [key for name in chunk for key in (self.keys.membership(name), self.keys.lanes(name))]
+            pipe.execute_command("FCALL", "scv_members", len(keys), *keys)
+        with _asking("scv_members"):
+            found = [answer for call in pipe.execute() for answer in call]
         return [
             (
                 None if stored is None else _json.decode(stored),
-                frozenset(Lane.parse(lane.decode()) for lane in lanes),
+                frozenset(map(_lane, lanes)),
             )
             for stored, lanes in zip(found[::2], found[1::2], strict=True)
         ]
@@ -181,10 +188,10 @@ class RedisStore:
     def parts(self, wanted: Sequence[tuple[Lane, str]]) -> list[bytes | None]:
         """The parts as they are now."""
         pipe = self._pipe()
-        for lane, subject in wanted:
-            pipe.get(self.keys.part(lane, subject))
+        for chunk in _chunks([self.keys.part(lane, subject) for lane, subject in wanted], KEYS_PER_CALL):
+            pipe.mget(chunk)
         with _asking("parts"):
-            return list(pipe.execute())
+            return [packed for call in pipe.execute() for packed in call]
 
     def put_profiles(self, profiles: Sequence[ProfileWrite]) -> list[str]:
         """Compare-and-set: `newer` (written), `equal`, `older`, or `base` (send all sections)."""

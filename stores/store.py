@@ -59,7 +59,7 @@ class Membership(NamedTuple):
 class ProfileWrite(NamedTuple):
     """A profile for compare-and-set.
 
-    `writer` names this one write; with a `base`, `sections` are those that differ from the write of that name.
+    `writer` names this one write; with a `base`, `sections` are those that differ from the write so named.
     """
 
     customer_id: str

@@ -40,7 +40,7 @@ class PartCache:
         parts.move_to_end(subject)
 
     def trim(self) -> None:
-        """Forget the oldest parts while there are too many bytes; between rounds, so that a round keeps its own."""
+        """Forget the oldest parts while there are too many bytes; between rounds: a round keeps its own."""
         while self.bytes > self.limit_bytes:
             lane = max(self._sizes, key=lambda one: len(self._sizes[one]))
             subject, _ = self._lanes[lane].popitem(last=False)

@@ -4,9 +4,9 @@ Invariants (L2):
 - A lane's parts, marks and checkpoint change in one call, if the stored checkpoint is the one folded upon.
 - Parts are loaded together with the checkpoint they belong to.
 - Dead letters and link facts are acknowledged before the commit; marks close after the side effects.
-- Refused, or an answer lost: the lane's memory is dropped and the lane resumes at its stored checkpoint. After
-  a lost answer every lane does: the store may have gone back, to a checkpoint that looks the same and has open
-  marks.
+- Refused, or an answer lost: the lane's memory is dropped and the lane resumes at its stored checkpoint.
+  After a lost answer every lane does: the store may have gone back, to a checkpoint that looks the same and
+  has open marks.
 - Whoever takes a lane drops its memory and assembles the marks it finds first.
 """
 
@@ -83,8 +83,8 @@ class FoldingWorker:
     """The `LaneWorker` that builds profiles.
 
     `name` is unique to this worker's run. `clock_ms` says what time it is (for freshness, never for folding);
-    `wait(n)` waits before the n-th try to reach a service that is away; `point(name)` is called between steps,
-    so that a simulator can stop there.
+    `wait(n)` waits before the n-th try to reach a service that is away; `point(name)` is called between
+    steps, so that a simulator can stop there.
     """
 
     def __init__(
@@ -268,7 +268,7 @@ class FoldingWorker:
             self.held[lane].marks = {name: revision for name, revision in found.items() if name not in done}
 
     def idle(self, ends: Mapping[Lane, int | None]) -> dict[Lane, int | None]:
-        """Every second, for lanes without records: do they stand where the store does? Try open marks again."""
+        """Every second, for lanes without records: do they stand where the store does? Tries open marks."""
         lanes = [lane for lane in ends if lane in self.held]
         try:
             asked = [(lane, self.held[lane].next_offset, ends[lane]) for lane in lanes]

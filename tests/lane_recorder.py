@@ -14,13 +14,14 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Self
 
 from eventlog import admin, topics
 from eventlog.producing import LogProducer
 from models.record import Lane
 from streams import app as worker_app
 from streams.kafka_client import FetchLimits
-from streams.lanes import Batch
+from streams.lanes import Batch, LaneWorker
 
 # The embedded broker forms a group after half of it; Apache Kafka allows no less.
 SESSION_TIMEOUT_SECONDS = 6.0
@@ -141,12 +142,13 @@ class Running:
     """A worker in a thread of the test's process; leaving the block ends it. `code` is its exit code."""
 
     def __init__(
-        self, brokers: str, group: str, worker: object, topics: Sequence[str], limits: FetchLimits = FetchLimits()
+        self, brokers: str, group: str, worker: LaneWorker, topics: Sequence[str],
+        limits: FetchLimits | None = None,
     ) -> None:
         self.code: int | None = None
         settings = worker_app.StreamSettings(
-            brokers, group, session_timeout_seconds=SESSION_TIMEOUT_SECONDS, limits=limits,
-            lag_commit_every_seconds=0.5,
+            brokers, group, session_timeout_seconds=SESSION_TIMEOUT_SECONDS,
+            limits=limits or FetchLimits(), lag_commit_every_seconds=0.5,
         )
         self.app = worker_app.build_app(settings, worker, topics)
         self._stop: asyncio.Event | None = None
@@ -160,7 +162,7 @@ class Running:
 
         self.code = asyncio.run(serve())
 
-    def __enter__(self) -> "Running":
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
@@ -223,7 +225,8 @@ class SharedRecorder:
                     "insert into events (worker, event, lane, offset) values (?, 'record', ?, ?)",
                     [(self.name, str(batch.lane), record.offset) for record in batch.records],
                 )
-                self._db.execute("replace into checkpoints values (?, ?)", (str(batch.lane), batch.next_offset))
+                checkpoint = (str(batch.lane), batch.next_offset)
+                self._db.execute("replace into checkpoints values (?, ?)", checkpoint)
                 self._stands[batch.lane] = batch.next_offset
         return moved
 
@@ -271,7 +274,7 @@ def main() -> int:
         given["path"], given["name"], given.get("step_seconds", 0.0), given.get("fail_in_step", False)
     )
     limits = FetchLimits(
-        round_records_max=given.get("round_records_max", 500), close_seconds_max=given.get("close_seconds_max", 10.0)
+        round_records_max=500, close_seconds_max=given.get("close_seconds_max", 10.0)
     )
     settings = worker_app.StreamSettings(
         given["brokers"], given["group"], session_timeout_seconds=SESSION_TIMEOUT_SECONDS, limits=limits

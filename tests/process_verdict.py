@@ -101,7 +101,7 @@ def comparable(document: Document) -> Document:
     position, _, revisions = meta.pop("version").partition(".")
     assert position == "0", f"{document['customer_id']}: no graph has placed anybody, but it is at {position}"
     assert meta.pop("generation") == GENERATION and meta.pop("config").startswith("c-")
-    return {**document, "meta": dict(sorted((meta | {"revisions": int(revisions)}).items()))}
+    return {**document, "meta": {"revisions": int(revisions), **meta}}
 
 
 def stored_profiles(url: str) -> dict[str, Document]:

@@ -44,7 +44,9 @@ def assert_equals_oracle(fold: LogFold, records: list[Record], trust: tuple[str,
         for section, content in document.items():
             assert found[subject][section] == content, f"{subject}: {section}"
             assert repr(found[subject][section]) == repr(content), f"{subject}: order or types in {section}"
-    letters = sorted((one.topic, one.partition, one.offset, str(one.fault.reason)) for one in fold.dead_letters)
+    letters = sorted(
+        (one.topic, one.partition, one.offset, str(one.fault.reason)) for one in fold.dead_letters
+    )
     assert letters == sorted(oracle.dead_letters(records))
 
 
@@ -82,7 +84,9 @@ def test_an_assembly_upon_an_earlier_view_gives_the_same_bytes(seed: int) -> Non
         lane[:] = lane[len(batch) :]
         waiting = [left for left in waiting if left]
         for subject in {subject for subject, _ in fold.parts}:
-            members = [Member(name, str(held), part) for (name, held), part in fold.parts.items() if name == subject]
+            members = [
+                Member(name, str(held), part) for (name, held), part in fold.parts.items() if name == subject
+            ]
             partial = assemble(members, LABELS, 0, subject, views.get(subject))
             views[subject] = partial.view
             shown.setdefault(subject, {}).update(partial.sections)

@@ -182,7 +182,7 @@ def test_what_a_transaction_rolled_back_is_never_seen(apache: str) -> None:
         # Each transaction ends with a marker, which has an offset.
         wait_until(lambda: recorder.stands.get(LANES[0]) == 8, "the lane stands at its end")
         transaction(b"not", producer.abort_transaction)
-        wait_until(lambda: recorder.stands.get(LANES[0]) == 12, "the checkpoint moves, although no record came")
+        wait_until(lambda: recorder.stands.get(LANES[0]) == 12, "the checkpoint moves without a record")
         wait_until(lambda: recorder.ends.get(LANES[0]) == 12, "its end is told")
         transaction(b"kept", producer.commit_transaction)
         wait_until(lambda: recorder.count() == 6, "the last records arrive")

@@ -9,7 +9,6 @@ import importlib.metadata
 import inspect
 import logging
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -60,8 +59,9 @@ REPLACED = {
 
 # What is called of the client, all of it public.
 CLIENT = {
-    "topics": [], "assignment": [], "pause": ["partitions"], "resume": ["partitions"], "seek": ["partition", "offset"],
-    "position": ["partition"], "getmany": ["partitions", "timeout_ms", "max_records"], "commit": ["offsets"],
+    "topics": [], "assignment": [], "pause": ["partitions"], "resume": ["partitions"],
+    "seek": ["partition", "offset"], "position": ["partition"], "commit": ["offsets"],
+    "getmany": ["partitions", "timeout_ms", "max_records"],
     "beginning_offsets": ["partitions"], "end_offsets": ["partitions"], "highwater": ["partition"],
     "last_stable_offset": ["partition"], "last_poll_timestamp": ["partition"],
 }
@@ -69,7 +69,8 @@ CLIENT = {
 
 # What Python and mode write into every class by themselves, and constructors, which pass everything on.
 BY_THEMSELVES = {
-    "__init__", "__module__", "__doc__", "__annotations__", "__abstractmethods__", "_abc_impl", "abstract", "logger",
+    "__init__", "__module__", "__doc__", "__annotations__", "__abstractmethods__", "_abc_impl", "abstract",
+    "logger",
 }
 
 
@@ -95,9 +96,10 @@ def test_this_is_all_that_is_changed(pair: tuple[type, type]) -> None:
 def test_faust_has_every_overridden_method_with_the_same_parameters(pair: tuple[type, type]) -> None:
     ours, theirs = pair
     for name, parameters in OVERRIDDEN[pair].items():
-        assert list(inspect.signature(getattr(theirs, name)).parameters) == parameters, name
-        assert list(inspect.signature(getattr(ours, name)).parameters) == parameters, name
-        assert inspect.iscoroutinefunction(getattr(theirs, name)) == inspect.iscoroutinefunction(getattr(ours, name))
+        method, original = getattr(ours, name), getattr(theirs, name)
+        assert list(inspect.signature(original).parameters) == parameters, name
+        assert list(inspect.signature(method).parameters) == parameters, name
+        assert inspect.iscoroutinefunction(original) == inspect.iscoroutinefunction(method), name
 
 
 def test_the_client_has_what_is_called_of_it() -> None:
@@ -106,17 +108,18 @@ def test_the_client_has_what_is_called_of_it() -> None:
         assert found[1:len(parameters) + 1] == parameters, name
 
 
-def test_the_projector_waits_for_the_consumer_of_its_app_only() -> None:
-    app = worker_app.build_app(worker_app.StreamSettings("127.0.0.1:1,127.0.0.1:2", "scv-g1"), Recorder(), ["facts"])
+def test_building_an_app_connects_to_nothing() -> None:
+    settings = worker_app.StreamSettings("127.0.0.1:1, 127.0.0.1:2", "scv-g1")
+    app = worker_app.build_app(settings, Recorder(), ["facts"])
     assert isinstance(app.transport, BatchTransport)
     assert isinstance(app.transport.projector, Projector)
     assert [str(url) for url in app.conf.broker_consumer] == ["kafka://127.0.0.1:1", "kafka://127.0.0.1:2"]
     with pytest.raises(ValueError, match="topic"):
-        worker_app.build_app(worker_app.StreamSettings("127.0.0.1:1", "scv-g1"), Recorder(), [])
+        worker_app.build_app(settings, Recorder(), [])
 
 
 @pytest.fixture
-def calls(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The calls that Faust makes to overridden methods, in order."""
     made: list[str] = []
 
@@ -133,7 +136,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     for (ours, _), names in OVERRIDDEN.items():
         for name in names:
             noted(ours, name)
-    yield made
+    return made
 
 
 def test_faust_calls_every_overridden_method(calls: list[str]) -> None:
@@ -145,8 +148,10 @@ def test_faust_calls_every_overridden_method(calls: list[str]) -> None:
     with Running("127.0.0.1:9", "scv-g1", Recorder(), ["facts"]) as running:
         wait_until(lambda: running.code == worker_app.EXIT_AWAY, "a broker that is away ends the worker")
     assert set(calls) == {name for names in OVERRIDDEN.values() for name in names}
-    in_order = ["on_first_start", "on_start", "run", "_create_worker_consumer", "subscribe", "on_partitions_revoked",
-                "seek_to_committed", "_drain_messages", "on_stop"]
+    in_order = [
+        "on_first_start", "on_start", "run", "_create_worker_consumer", "subscribe", "on_partitions_revoked",
+        "seek_to_committed", "_drain_messages", "on_stop",
+    ]
     assert sorted(in_order, key=calls.index) == in_order
 
 
@@ -157,7 +162,8 @@ def test_nothing_is_left_behind_and_nothing_is_complained_about(
     caplog.set_level(logging.WARNING)
     threads = set(threading.enumerate())
     with EmbeddedBroker() as broker:
-        admin.create_topics(broker.bootstrap, plan=[topics.Topic("facts", 2, {}), topics.Topic("other", 2, {})])
+        plan = [topics.Topic(name, 2, {}) for name in ("facts", "other")]
+        admin.create_topics(broker.bootstrap, plan=plan)
         recorder = Recorder()
         with Running(broker.bootstrap, "scv-g1", recorder, ["facts"]) as running:
             wait_until(lambda: len(recorder.ends) == 2, "both lanes are read to their ends")

@@ -94,13 +94,15 @@ def texts() -> Iterator[tuple[Path, str]]:
 
 
 def long_functions(source: str) -> list[str]:
-    """The functions of a module that are too long, docstring and decorators included."""
+    """The functions of a module that are too long, docstrings included."""
     found = []
     for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            first = min([node.lineno, *(one.lineno for one in node.decorator_list)])
-            if (length := (node.end_lineno or first) - first + 1) > FUNCTION_LINES_MAX:
-                found.append(f"{node.name}: {length} lines")
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        # From `def` on: the cases of a parametrized test are a table, not its length.
+        length = (node.end_lineno or node.lineno) - node.lineno + 1
+        if length > FUNCTION_LINES_MAX:
+            found.append(f"{node.name}: {length} lines")
     return found
 
 
@@ -253,7 +255,7 @@ def test_terms_in_italics_and_cross_references_are_in_the_glossary() -> None:
     italic = {
         word.lower()
         for path in used
-        for word in re.findall(r"(?<!\*)\*([A-Za-z][a-z -]*)\*(?!\*)", path.read_text())
+        for word in re.findall(r"(?<!\*)\*([A-Za-z]+(?: [a-z]+)?)\*(?!\*)", path.read_text())
     }
     referred = {word for _, said in glossary() for word in re.findall(r"See ([a-z ]+)\.", said)}
     assert italic | referred <= terms
@@ -291,7 +293,7 @@ def test_a_decision_is_one_page_whose_title_is_a_sentence(page: Path) -> None:
     slug = re.sub(r"[^a-z0-9]+", "-", title.lower())
     number, _, name = page.stem.partition("-")
     assert re.fullmatch(r"\d{4}", number)
-    assert slug.startswith(name)
+    assert name in slug
     assert len(lines) <= DECISION_LINES_MAX
 
 

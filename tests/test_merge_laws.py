@@ -64,7 +64,9 @@ def seen(section: type[Section], name: str, state: Any) -> str:
     return msgspec.json.encode(state, order="deterministic").decode()
 
 
-@pytest.mark.parametrize(("section", "name"), FIGURES, ids=[f"{section.name}.{name}" for section, name in FIGURES])
+@pytest.mark.parametrize(
+    ("section", "name"), FIGURES, ids=[f"{section.name}.{name}" for section, name in FIGURES]
+)
 @given(seed=st.integers(0, 15), cuts=st.tuples(st.integers(0, 2_000), st.integers(0, 2_000)))
 def test_merging_obeys_its_laws(section: type[Section], name: str, seed: int, cuts: tuple[int, int]) -> None:
     reducer = section.reducers[name]

@@ -8,8 +8,10 @@ from streams.runner import EpochBatch, Projector
 from tests.lane_recorder import LANES, Recorder, wait_until
 
 
-def batch(lane: Lane, start: int, count: int) -> Batch:
-    return Batch(lane, start, [SimpleNamespace(offset=start + n) for n in range(count)], start + count, None)
+def read(epochs: dict[Lane, int], lane: Lane, start: int, count: int) -> EpochBatch:
+    """A batch of `count` records as the consumer reads it."""
+    records = [SimpleNamespace(offset=start + n) for n in range(count)]
+    return EpochBatch(epochs[lane], Batch(lane, start, records, start + count, None))
 
 
 def started(recorder: Recorder, *lanes: Lane) -> tuple[Projector, dict[Lane, int]]:
@@ -36,14 +38,14 @@ def test_a_round_read_before_its_lane_moved_is_dropped() -> None:
     recorder = Recorder(refuse={lane: 3})
     projector, before = started(recorder, lane, other)
     recorder.go.clear()
-    projector.offer([EpochBatch(before[lane], batch(lane, 0, 10)), EpochBatch(before[other], batch(other, 0, 10))])
+    projector.offer([read(before, lane, 0, 10), read(before, other, 0, 10)])
     wait_until(projector.has_room, "the first round is being folded")
-    projector.offer([EpochBatch(before[lane], batch(lane, 10, 10)), EpochBatch(before[other], batch(other, 10, 10))])
+    projector.offer([read(before, lane, 10, 10), read(before, other, 10, 10)])
     assert not projector.has_room()
     recorder.go.set()
     after = epochs(projector, lane)
     projector_has_folded(projector, other, 20)
-    projector.offer([EpochBatch(after[lane], batch(lane, 3, 5))])
+    projector.offer([read(after, lane, 3, 5)])
     projector_has_folded(projector, lane, 8)
     assert recorder.offsets(lane) == [3, 4, 5, 6, 7]
     assert recorder.offsets(other) == list(range(20))
@@ -59,9 +61,9 @@ def test_a_lane_that_was_revoked_is_lost_before_it_is_taken_anew_and_its_rounds_
     recorder = Recorder()
     projector, before = started(recorder, lane, other)
     recorder.go.clear()
-    projector.offer([EpochBatch(before[other], batch(other, 0, 1))])
+    projector.offer([read(before, other, 0, 1)])
     wait_until(projector.has_room, "a step runs")
-    projector.offer([EpochBatch(before[lane], batch(lane, 0, 10))])
+    projector.offer([read(before, lane, 0, 10)])
     projector.revoke([lane, other])
     projector.assign([lane])
     assert projector.holds([lane]), "its worker has not been told yet"
@@ -89,9 +91,9 @@ def test_a_new_assignment_leaves_no_lane_of_the_one_before() -> None:
 def test_nothing_is_called_after_a_failure() -> None:
     recorder = Recorder()
     projector, before = started(recorder, LANES[0])
-    projector.offer([EpochBatch(before[LANES[0]], batch(LANES[0], 0, 1))])
+    projector.offer([read(before, LANES[0], 0, 1)])
     projector_has_folded(projector, LANES[0], 1)
-    projector.offer([EpochBatch(before[LANES[0]], batch(LANES[0], 7, 1))])
+    projector.offer([read(before, LANES[0], 7, 1)])
     wait_until(lambda: projector.failure, "the gap is noticed")
     projector.revoke(LANES)
     assert projector.close(10.0)

@@ -209,6 +209,7 @@ def test_the_reader_can_read_what_is_public(view: redis.Redis) -> None:
         ("CONFIG", "GET", "*"),
         ("ACL", "LIST"),
         ("SMEMBERS", Keys("g1").lanes("crm:4711")),
+        ("GET", Keys("g1").membership("crm:4711")),
         ("HGETALL", Keys("g1").checkpoint(Lane("sales.events", 0))),
         ("GET", Keys("g1").part(Lane("sales.events", 0), "crm:4711")),
         ("FCALL_RO", "scv_load", "1", Keys("g1").checkpoint(Lane("sales.events", 0))),

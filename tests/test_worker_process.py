@@ -16,7 +16,15 @@ from eventlog.apache import ApacheBroker
 from eventlog.embedded import EmbeddedBroker
 from eventlog.producing import LogProducer
 from tests import servers
-from tests.lane_recorder import LANES, Recorder, Running, SharedRecorder, create_facts, wait_until, write_facts
+from tests.lane_recorder import (
+    LANES,
+    Recorder,
+    Running,
+    SharedRecorder,
+    create_facts,
+    wait_until,
+    write_facts,
+)
 
 ROOT = Path(__file__).parent.parent
 
@@ -37,13 +45,15 @@ def apache(apache_broker: ApacheBroker) -> str:
 
 def spawn(tmp_path: Path, bootstrap: str, name: str, **more: object) -> subprocess.Popen:
     """A worker process with a SharedRecorder; its directory is empty, so that litter shows."""
-    given = {"brokers": bootstrap, "group": "scv-g1", "topics": ["facts"], "path": str(tmp_path / "shared.db")}
+    given = {
+        "brokers": bootstrap, "group": "scv-g1", "topics": ["facts"], "path": str(tmp_path / "shared.db"),
+        "name": name, **more,
+    }
     directory = tmp_path / f"cwd-{name}"
     directory.mkdir()
     return subprocess.Popen(
-        [sys.executable, "-m", "tests.lane_recorder", json.dumps({**given, "name": name, **more})],
-        cwd=directory, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        text=True,
+        [sys.executable, "-m", "tests.lane_recorder", json.dumps(given)], cwd=directory, text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )
 
 
@@ -73,7 +83,9 @@ def test_a_signal_ends_a_worker_cleanly(embedded: str, tmp_path: Path, shared: s
         assert list((tmp_path / f"cwd-{name}").iterdir()) == []
 
 
-def test_a_step_that_does_not_end_is_abandoned(embedded: str, tmp_path: Path, shared: sqlite3.Connection) -> None:
+def test_a_step_that_does_not_end_is_abandoned(
+    embedded: str, tmp_path: Path, shared: sqlite3.Connection
+) -> None:
     write_facts(embedded, LANES[0], 100)
     worker = spawn(tmp_path, embedded, "A", step_seconds=3600.0, close_seconds_max=0.5)
     wait_until(lambda: told(shared, "step"), "a step begins")
@@ -92,7 +104,7 @@ def test_a_broken_invariant_ends_the_process_with_one_line(embedded: str, tmp_pa
     assert errors == "scv worker: ValueError: a broken invariant\n"
 
 
-def test_a_missing_topic_and_a_missing_broker_end_the_process_with_a_reason(embedded: str, tmp_path: Path) -> None:
+def test_a_missing_topic_and_a_missing_broker_end_it_with_a_reason(embedded: str, tmp_path: Path) -> None:
     worker = spawn(tmp_path, embedded, "A", topics=["facts", "fiction"])
     _, errors = worker.communicate(timeout=60)
     assert (worker.returncode, errors) == (

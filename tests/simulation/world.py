@@ -84,8 +84,8 @@ class World:
         self.unnoticed: set[Lane] = set()
         self.sweep_due = self.calm = False
         self.deep = self.clock_ms = self.born = 0
-        self.actors = [self._new_actor() for _ in range(actors or rng.choice((1, 2, 2, 3)))]
-        self.owners = {lane: self.actors[0] for lane in self.log.lanes}
+        self.actors = [self._new_actor() for _ in range(actors or rng.choice((1, 2, 2, 2, 3)))]
+        self.owners = {lane: rng.choice(self.actors) for lane in self.log.lanes}
 
     def _new_actor(self) -> Actor:
         self.born += 1
