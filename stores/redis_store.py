@@ -7,6 +7,7 @@ Invariants:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
@@ -33,11 +34,13 @@ KEYS_PER_CALL = 256
 # An answer that takes longer than this is as good as none; the lane is then taken up again at its checkpoint.
 ANSWER_SECONDS = 30.0
 
-# What a server says when it cannot serve now but may later: nothing was written.
+# What a server says when it cannot serve now but may later: nothing was written. The client has classes for some,
+# whose text it shortens; of the others the word is the first, or follows the name of the command in a pipeline.
 _LATER = (
-    "LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "OOM", "MISCONF", "NOREPLICAS", "BUSY",
-    "Function not found", "ERR Function not found",
+    redis.exceptions.OutOfMemoryError, redis.exceptions.ReadOnlyError, redis.exceptions.TryAgainError,
+    redis.exceptions.ClusterDownError,
 )  # fmt: skip
+_LATER_TEXT = re.compile(r"(?:^|caused error: )(?:ERR )?(?:LOADING|MISCONF|NOREPLICAS|BUSY|Function not found)\b")
 
 _json = msgspec.json.Decoder(Membership)
 
@@ -51,7 +54,7 @@ def _asking(what: str) -> Iterator[None]:
         raise StoreAway(f"Redis did not answer ({what}): {error}") from None
     except redis.ResponseError as error:
         text = str(error)
-        if text.startswith(_LATER) or isinstance(error, redis.exceptions.ReadOnlyError):
+        if isinstance(error, _LATER) or _LATER_TEXT.search(text):
             raise StoreAway(f"Redis cannot serve now ({what}): {text}") from None
         raise StoreBroken(f"Redis refused {what}: {text}") from None
 
