@@ -1,7 +1,7 @@
 """Whether a contender gave the right profiles: fast and wrong is no figure.
 
 Guarantees:
-- Profiles are folded again here, in this process, from the records that were produced, and compared byte for byte.
+- Profiles are folded again here, in this process, from the records produced, and compared byte for byte.
 - Compared are the sections that the records alone decide; the others also say when the log took a record.
 """
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, Self
 
 from benchmarks import counting
 from benchmarks.servers import Servers
@@ -148,11 +148,13 @@ class Running:
     def visible(self) -> int:
         """How many records are in profiles; Ended when the program is not there any more."""
         if not self.process.running:
-            said = self.process.log_path.read_text(errors="replace").strip().splitlines() or ["it said nothing"]
+            said = self.process.log_path.read_text(errors="replace").strip().splitlines() or [
+                "it said nothing"
+            ]
             raise Ended(f"{self.contender.name} ended by itself: {said[-1]}")
         return self.contender.visible(self.attempt)
 
-    def __enter__(self) -> Running:
+    def __enter__(self) -> Self:
         """The contender, started."""
         return self
 

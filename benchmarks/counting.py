@@ -1,7 +1,7 @@
 """How far a contender is, told through eight bytes of a file that both sides map.
 
 Guarantees:
-- Telling costs the contender a store to memory: no call, no connection, nothing that would show in its figures.
+- Telling costs the contender a store to memory: no call, no connection, nothing that its figures would show.
 - A count is whole when read: eight aligned bytes change at once.
 
 Contenders in other languages map the same file: one unsigned 64-bit integer in the machine's byte order.

@@ -1,8 +1,9 @@
 """Throughput: a backlog, drained by one worker process.
 
-What is measured, between two looks at a running worker: the records that became visible in profiles, wall-clock seconds,
-processor seconds of the worker, of the store and of the broker. The first look is when anything is visible, so that start-up
-and joining the group do not count; the last is when everything is. What was visible at the first look is not counted either.
+What is measured, between two looks at a running worker: the records that became visible in profiles,
+wall-clock seconds, processor seconds of the worker, of the store and of the broker. The first look is when
+anything is visible, so that start-up and joining the group do not count; the last is when everything is. What
+was visible at the first look is not counted either.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ class Drain(NamedTuple):
 
 
 def drain(running: Running, records: int, seconds_max: float) -> Drain:
-    """Wait until all records are visible, or `seconds_max` after the first were. Ended when the contender gives up."""
+    """Wait until all records are visible, or `seconds_max` after the first were. Ended: it gave up."""
     started = time.monotonic()
     first = _first(running, started + FIRST_SECONDS_MAX)
     last, changed_at = first, first.at

@@ -2,7 +2,7 @@
 
 Guarantees:
 - Every key of the generation is asked (`MEMORY USAGE`, all elements), and counted under what it holds.
-- Beside it stands what the server's own `used_memory` grew by, which has the key table and fragments in it too.
+- Beside it stands what the server's own `used_memory` grew by, which includes the key table.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def _weigh(servers: Servers, prefix: str) -> tuple[Counter[str], int]:
 
 
 def _kind(name: str) -> str:
-    """What a key holds: the word after its tag; references and memberships share theirs, so they go by the tag."""
+    """What a key holds: the word after its tag; references and memberships share it, so look at the tag."""
     tag, _, rest = name.partition("}:")
     if not rest:
         return name

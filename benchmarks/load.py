@@ -40,13 +40,14 @@ class Sent(NamedTuple):
 
 
 class Kind(NamedTuple):
-    """One sort of event: what it is called, who tells it, how often it comes, and what it says."""
+    """One sort of event: its name, who tells it, how often it comes, what it says, what it follows."""
 
     topic: str
     wire_type: str
     source: str
     weight: int
     data: Callable[[Random, int, str], Data]
+    follows: str | None = None
 
 
 def _money(random: Random) -> int:
@@ -178,17 +179,16 @@ KINDS = (
     Kind(MARKETING, "marketing.campaign_opened", "mail/automation", 12, _opened),
     Kind(MARKETING, "marketing.consent_changed", "crm/consent-desk", 4, _consent),
     Kind(SALES, "sales.order_placed", "shop/checkout", 12, _order),
-    Kind(SALES, "sales.order_delivered", "logistics/tracking", 8, _delivered),
+    Kind(SALES, "sales.order_delivered", "logistics/tracking", 8, _delivered, "sales.order_placed"),
     Kind(SERVICE, "service.conversation_held", "cc/telephony", 10, _talk),
     Kind(SERVICE, "service.case_opened", "cc/desk", 3, _case),
-    Kind(SERVICE, "service.case_resolved", "cc/desk", 3, _solved),
+    Kind(SERVICE, "service.case_resolved", "cc/desk", 3, _solved, "service.case_opened"),
     Kind(BILLING, "billing.invoice_issued", "erp/invoicing", 12, _invoice),
-    Kind(BILLING, "billing.payment_received", "erp/payments", 9, _paid),
-    Kind(BILLING, "billing.payment_failed", "erp/payments", 3, _refused),
+    Kind(BILLING, "billing.payment_received", "erp/payments", 9, _paid, "billing.invoice_issued"),
+    Kind(BILLING, "billing.payment_failed", "erp/payments", 3, _refused, "billing.invoice_issued"),
 )
 _WEIGHTS = [kind.weight for kind in KINDS]
-# These begin what later events of the customer speak of by the same number.
-_BEGINS = ("sales.order_placed", "service.case_opened", "billing.invoice_issued")
+_KIND = {kind.wire_type: kind for kind in KINDS}
 
 
 def email_of(number: int) -> str:
@@ -206,15 +206,22 @@ class _Customers:
 
     def __init__(self, random: Random) -> None:
         self.random = random
-        # Bounded by the customers of a load times three.
+        # Bounded by the customers of a load times the kinds.
         self.begun: dict[tuple[str, int], int] = {}
+
+    def _possible(self, customer: int, kind: Kind) -> Kind:
+        """This kind, or what it follows, when the customer has none of that yet."""
+        if kind.follows is None or (kind.follows, customer) in self.begun:
+            return kind
+        return _KIND[kind.follows]
 
     def write(self, number: int, customer: int, kind: Kind, identifiers: list[Data]) -> Sent:
         """Event `number` of the load, about this customer."""
-        about = (kind.topic, customer)
-        if kind.wire_type in _BEGINS:
+        kind = self._possible(customer, kind)
+        about = (kind.follows or kind.wire_type, customer)
+        if kind.follows is None:
             self.begun[about] = self.begun.get(about, 0) + 1
-        who = f"{customer}-{max(self.begun.get(about, 1), 1)}"
+        who = f"{customer}-{self.begun[about]}"
         data = kind.data(self.random, number, who)
         if identifiers:
             data["identifiers"] = identifiers
@@ -247,7 +254,7 @@ def mixed(events: int, subjects: int, seed: int = 1) -> Iterator[Sent]:
 
 
 def equal_customers(customers: int, events_each: int = 20, seed: int = 1) -> Iterator[Sent]:
-    """Customers of equally many events, each known by an email address and a telephone; in waves, as life comes."""
+    """Customers of equally many events, in waves; each is known by an email address and a telephone."""
     random = Random(seed)
     writer = _Customers(random)
     for wave in range(events_each):

@@ -1,11 +1,12 @@
 """The same job as a Faust agent does it in Faust's documentation: one event after another.
 
-Per event: read the customer's state from Redis, fold, assemble, write state and profile. The decoder, the fold and the
-profile are scv's own, so what differs is how records get in and results get out.
+Per event: read the customer's state from Redis, fold, assemble, write state and profile. The decoder, the
+fold and the profile are scv's own, so what differs is how records get in and results get out.
 
-What speaks for it, so that the comparison is not bent: hiredis parses, the two writes share a round trip, and the client
-is a blocking one, which costs less processor time than an asynchronous one and cannot lose an update between two agents
-of this process. What it leaves out: an index of identifiers, notices of changes, dead letters, and every guarantee.
+What speaks for it, so that the comparison is not bent: hiredis parses, the two writes share a round trip, and
+the client is a blocking one, which costs less processor time than an asynchronous one and cannot lose an
+update between two agents of this process. What it leaves out: an index of identifiers, notices of changes,
+dead letters, and every guarantee.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import faust
 import redis
@@ -35,21 +37,23 @@ class Customers:
         self.projection = Projection(Configuration())
         self.labels = Labels(group, "c-0")
 
-    def fold(self, topic: str, received: EventT) -> None:
+    def fold(self, topic: str, received: EventT[Any]) -> None:
         """Read, fold, assemble, write."""
-        message = received.message
+        message: Any = received.message
         event = fast_decoder(topic)(message.value, message.key, round(message.timestamp * 1_000) * 1_000)
         if event is None:
             self.counter.add()
             return
         names = f"{self.group}:{event.subject}"
-        fold = Fold(self.projection, unpack(self.client.get(f"{names}:state")), event.subject, topic)
+        stored: Any = self.client.get(f"{names}:state")
+        fold = Fold(self.projection, unpack(stored), event.subject, topic)
         fold.add(event, message.offset)
         part = fold.finish()
         profile = assemble([Member(event.subject, topic, part)], self.labels, 0, event.subject)
         pipe = self.client.pipeline(transaction=False)
         pipe.set(f"{names}:state", pack(part))
-        pipe.hset(f"{names}:profile", mapping={"version": profile.version, **profile.sections})
+        sections: dict[Any, Any] = {"version": profile.version, **profile.sections}
+        pipe.hset(f"{names}:profile", mapping=sections)
         pipe.execute()
         self.counter.add()
 
@@ -67,7 +71,9 @@ def build(arguments: argparse.Namespace) -> faust.App:
         # Below the working directory, which goes away with the process.
         datadir="faust-data",
     )
-    customers = Customers(redis.Redis.from_url(arguments.redis), arguments.group, EventCounter(arguments.counter))
+    customers = Customers(
+        redis.Redis.from_url(arguments.redis), arguments.group, EventCounter(arguments.counter)
+    )
     for topic in DOMAIN_TOPICS:
         app.agent(_raw(app, topic), name=topic)(_agent(topic, customers))
     return app
@@ -77,9 +83,9 @@ def _raw(app: faust.App, topic: str) -> faust.types.TopicT:
     return app.topic(topic, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
 
 
-def _agent(topic: str, customers: Customers) -> Callable[[StreamT], Awaitable[None]]:
-    async def fold(stream: StreamT) -> None:
-        events: AsyncIterator[EventT] = stream.events()
+def _agent(topic: str, customers: Customers) -> Callable[[StreamT[Any]], Awaitable[None]]:
+    async def fold(stream: StreamT[Any]) -> None:
+        events: AsyncIterator[EventT[Any]] = stream.events()
         async for event in events:
             customers.fold(topic, event)
 

@@ -39,9 +39,14 @@ def summarised(drains: Sequence[Drain]) -> dict[str, Any]:
 
 
 def _summary(drains: Sequence[Drain]) -> dict[str, Any]:
-    measured = [figures for one in drains if (figures := one.figures()) is not None]
-    figures = {name: spread([one[name] for one in measured]) for name in DRAIN_COLUMNS} if measured else None
-    return {"runs": len(drains), "stopped_for_time": sum(not one.complete for one in drains), "figures": figures}
+    measured = [found for one in drains if (found := one.figures()) is not None]
+    return {
+        "runs": len(drains),
+        "stopped_for_time": sum(not one.complete for one in drains),
+        "figures": {name: spread([one[name] for one in measured]) for name in DRAIN_COLUMNS}
+        if measured
+        else None,
+    }
 
 
 def lines(result: Mapping[str, Any]) -> list[str]:
@@ -51,12 +56,17 @@ def lines(result: Mapping[str, Any]) -> list[str]:
         "",
         *_latency_table(result["latency"]),
         "",
-        *_footprint_lines(result["footprint"]),
+        _footprint_line(result["footprint"]),
         "",
-        f"{result['machine']['cpu']}, {result['machine']['cores']} cores, Python {result['machine']['python']}, "
-        f"{result['servers']['broker']}, {result['servers']['store']}; load average "
-        f"{result['load_average']['min']:.1f} to {result['load_average']['max']:.1f}",
+        _circumstances(result["machine"], result["servers"], result["load_average"]),
     ]
+
+
+def _circumstances(machine: Mapping[str, Any], servers: Mapping[str, str], load: Mapping[str, float]) -> str:
+    return (
+        f"{machine['cpu']}, {machine['cores']} cores, Python {machine['python']}, {servers['broker']}, "
+        f"{servers['store']}; load average {load['min']:.1f} to {load['max']:.1f}"
+    )
 
 
 def _drain_table(throughput: Mapping[str, Any]) -> list[str]:
@@ -76,7 +86,9 @@ def _span(figure: Mapping[str, float], decimals: int) -> str:
 
 
 def _latency_table(latencies: Sequence[Mapping[str, Any]]) -> list[str]:
-    rows = [["produced to readable, ms", "events/s", "p50", "p95", "p99", "max", "probes", "missing", "worker"]]
+    rows = [
+        ["produced to readable, ms", "events/s", "p50", "p95", "p99", "max", "probes", "missing", "worker"]
+    ]
     for one in latencies:
         times = [f"{one[name]:,.0f}" for name in ("p50_ms", "p95_ms", "p99_ms", "max_ms")]
         rows.append(
@@ -92,19 +104,22 @@ def _latency_table(latencies: Sequence[Mapping[str, Any]]) -> list[str]:
     return _aligned(rows)
 
 
-def _footprint_lines(footprint: Mapping[str, Any]) -> list[str]:
+def _footprint_line(footprint: Mapping[str, Any]) -> str:
     kinds = ", ".join(f"{kind} {size:,.0f}" for kind, size in footprint["bytes_by_kind"].items())
-    return [
+    return (
         f"Redis bytes per customer of {footprint['events_each']} events: {footprint['bytes_of_keys']:,.0f} "
         f"in {footprint['keys_per_customer']:.1f} keys ({kinds}); "
         f"the server grew by {footprint['bytes_of_server']:,.0f}"
-    ]
+    )
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return [
-        "  ".join(cell.rjust(width) if column else cell.ljust(width) for column, (cell, width) in _cells(row, widths))
+        "  ".join(
+            cell.rjust(width) if column else cell.ljust(width)
+            for column, (cell, width) in _cells(row, widths)
+        )
         for row in rows
     ]
 

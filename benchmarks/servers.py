@@ -2,7 +2,7 @@
 
 Guarantees:
 - Both end with this process, however it ends.
-- `empty()` leaves a broker without topics and a store without keys; nothing is carried from one figure to the next.
+- `empty()` leaves a broker without topics and a store without keys; no figure inherits anything.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import Self
 
-import redis
+from redis import Redis
 
 from benchmarks.load import Sent
 from eventlog import apache
@@ -64,16 +64,18 @@ class Servers:
             raise ProcessLookupError("the broker or the store has ended")
         return broker, store
 
-    def client(self) -> redis.Redis:
+    def client(self) -> Redis:
         """A client of the store, with answers as bytes."""
-        return redis.Redis.from_url(self.redis)
+        return Redis.from_url(self.redis)
 
     def versions(self) -> dict[str, str]:
         """What the servers call themselves."""
         with self.client() as client:
             info = client.info("server")
         name = "valkey" if "valkey_version" in info else "redis"
-        broker = f"Apache Kafka {apache.KAFKA_VERSION}" if self.kind == "apache" else "embedded (Tansu, memory)"
+        broker = (
+            f"Apache Kafka {apache.KAFKA_VERSION}" if self.kind == "apache" else "embedded (Tansu, memory)"
+        )
         return {"broker": broker, "store": f"{name} {info[f'{name}_version']}"}
 
     def empty(self) -> None:

@@ -4,12 +4,14 @@
 
 Guarantees:
 - The code that runs is the worker's own, `FoldingWorker.step`; only its seams are wrapped with timers.
-- A stage is charged for its own time only: what it calls in another stage is charged there. Whatever is under no timer is
-  charged to "steps", so that the stages add up to the whole.
+- A stage is charged for its own time only: what it calls in another stage is charged there. Whatever is under
+  no timer is charged to "steps", so that the stages add up to the whole.
 - The whole is measured apart, without timers, and what the timers cost is taken off the stages.
-- "garbage" is Python's cyclic collector, wherever it ran. What the measurement itself holds is kept out of its sight.
+- "garbage" is Python's cyclic collector, wherever it ran. What the measurement itself holds is kept out of
+  its sight.
 
-Kafka is not in it: no reading, and notices go to memory (`--outlet kafka` produces them to an embedded broker).
+Kafka is not in it: no reading, and notices go to memory (`--outlet kafka` produces them to an embedded
+broker).
 """
 
 from __future__ import annotations
@@ -55,8 +57,8 @@ SHARED_ABOVE = 5
 # Timers around nothing, to learn what one costs.
 CALIBRATION_CALLS = 50_000
 
-# Stage → the seams of which it is made. A seam is a function that its callers look up in a module, or a method of
-# the store or the outlet, which are wrapped whole.
+# Stage → the seams of which it is made. A seam is a function that its callers look up in a module, or a
+# method of the store or the outlet.
 FUNCTION_SEAMS: tuple[tuple[str, Any, str], ...] = (
     ("decode", streams.folder, "decode"),
     ("group", streams.lane_worker, "prefixes"),
@@ -77,8 +79,8 @@ STORE_SEAMS = {
 }
 OUTLET_SEAMS = {"produce": "produce", "flush": "produce"}
 STAGES = (
-    "group", "load", "unpack", "decode", "fold", "pack", "note subjects", "commit", "members", "parts", "assemble",
-    "put", "index", "produce", "close marks", "garbage", "steps",
+    "group", "load", "unpack", "decode", "fold", "pack", "note subjects", "commit", "members", "parts",
+    "assemble", "put", "index", "produce", "close marks", "garbage", "steps",
 )  # fmt: skip
 
 
@@ -173,7 +175,7 @@ class Wrapped:
 
 @contextlib.contextmanager
 def function_seams(clock: Clock) -> Iterator[None]:
-    """The functions of the seams are timed inside the block. AttributeError when a seam is not there any more."""
+    """The functions of the seams are timed inside the block. AttributeError when one of them is gone."""
     before = [(module, name, getattr(module, name)) for _, module, name in FUNCTION_SEAMS]
     for stage, module, name in FUNCTION_SEAMS:
         setattr(module, name, clock.timed(stage, getattr(module, name)))
@@ -204,9 +206,15 @@ def rounds_of(events: int, subjects: int, partitions: int, round_records: int) -
     # Lanes are not equally long: each gives its share, so that they end together.
     count = max(round(events / round_records), 1)
     for turn in range(count):
-        cuts = {lane: (len(held) * turn // count, len(held) * (turn + 1) // count) for lane, held in lanes.items()}
+        cuts = {
+            lane: (len(held) * turn // count, len(held) * (turn + 1) // count) for lane, held in lanes.items()
+        }
         rounds.append(
-            [Batch(lane, at, lanes[lane][at:to], to, len(lanes[lane])) for lane, (at, to) in cuts.items() if to > at]
+            [
+                Batch(lane, at, lanes[lane][at:to], to, len(lanes[lane]))
+                for lane, (at, to) in cuts.items()
+                if to > at
+            ]
         )
     return rounds
 
@@ -251,7 +259,7 @@ def _never(attempt: int) -> None:
 
 
 def timer_costs() -> tuple[float, float]:
-    """Processor seconds of one timed call: what the stage that calls is charged for it, and the stage called."""
+    """Processor seconds that one timed call adds to the stage that calls, and to the stage called."""
     clock = Clock()
     nothing = clock.timed("decode", lambda topic, record: None)
     with clock.whole():
@@ -260,7 +268,9 @@ def timer_costs() -> tuple[float, float]:
     return clock.cpu["steps"] / CALIBRATION_CALLS, clock.cpu["decode"] / CALIBRATION_CALLS
 
 
-def measure(events: int, subjects: int, round_records: int, partitions: int, outlet: Outlet) -> dict[str, Any]:
+def measure(
+    events: int, subjects: int, round_records: int, partitions: int, outlet: Outlet
+) -> dict[str, Any]:
     """Two passes, without and with timers; µs per event of the whole and of each stage."""
     rounds = rounds_of(events, subjects, partitions, round_records)
     whole = run(rounds, outlet, timed=False)
@@ -301,15 +311,15 @@ def lines(result: dict[str, Any]) -> list[str]:
         rows.append(f"{stage:14} {cpu:8.2f} {cpu / whole:6.1%} {wall:8.2f} {calls:12.4f}")
     rows.append(f"{'all stages':14} {whole:8.2f}")
     rows.append(
-        f"without timers: worker {result['worker_us_per_event']:.1f} CPU µs per event, {result['wall_us_per_event']:.1f} "
-        f"wall; store {result['store_us_per_event']:.1f} CPU µs; {result['profiles'] / result['events']:.2f} profiles "
-        "written per event"
+        f"without timers: worker {result['worker_us_per_event']:.1f} CPU µs per event, "
+        f"{result['wall_us_per_event']:.1f} wall; store {result['store_us_per_event']:.1f} CPU µs; "
+        f"{result['profiles'] / result['events']:.2f} profiles written per event"
     )
     return rows
 
 
 def hot_functions(rounds: Sequence[Sequence[Batch]], outlet: Outlet, count: int) -> str:
-    """The functions with the most time of their own, under a profiler that makes calls look dearer than they are."""
+    """The functions with the most time of their own; the profiler makes calls look dearer than they are."""
     profile, text = cProfile.Profile(), io.StringIO()
     run(rounds, outlet, timed=False, profile=profile)
     pstats.Stats(profile, stream=text).sort_stats("tottime").print_stats(count)
@@ -318,13 +328,17 @@ def hot_functions(rounds: Sequence[Sequence[Batch]], outlet: Outlet, count: int)
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure and print; the last line is JSON."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.stages", description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.stages", description=__doc__.partition("\n")[0]
+    )
     parser.add_argument("--events", type=int, default=40_000)
     parser.add_argument("--subjects", type=int, default=10_000)
     parser.add_argument("--round", type=int, default=10_000, help="records that a round brings, of all lanes")
     parser.add_argument("--partitions", type=int, default=8, help="lanes of each topic")
     parser.add_argument("--outlet", choices=("memory", "kafka"), default="memory", help="where notices go")
-    parser.add_argument("--hot", type=int, default=0, metavar="N", help="the N functions with the most own time")
+    parser.add_argument(
+        "--hot", type=int, default=0, metavar="N", help="the N functions with the most own time"
+    )
     arguments = parser.parse_args(argv)
     if reason := usage.available():
         print(f"benchmarks.stages: {reason}", file=sys.stderr)

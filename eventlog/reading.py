@@ -97,13 +97,17 @@ def read_batches(
         reader.close()
 
 
-def _headers(message: Message) -> list[tuple[str, bytes]]:
-    """The headers in their order; a header without a value has an empty one."""
-    found = message.headers()
+def _headers(message: Message) -> list[tuple[str, bytes | None]]:
+    """The headers in their order; none where the name of one is no UTF-8, as for the worker's client."""
+    try:
+        found = message.headers()
+    except (UnicodeDecodeError, SystemError):
+        # The client's C code raises the second with the first as its cause.
+        return []
     if not found:
         return []
     pairs = found.items() if isinstance(found, dict) else found
-    return [(name, value if isinstance(value, bytes) else b"") for name, value in pairs]
+    return [(name, value if isinstance(value, bytes) else None) for name, value in pairs]
 
 
 def ranges_up_to(bootstrap: str, topics: Collection[str]) -> dict[tuple[str, int], tuple[int, int]]:

@@ -33,7 +33,7 @@ class Record(NamedTuple):
 
     `timestamp_ms` is milliseconds since 1970 (UTC): the append time where the broker keeps one, else the
     producer's; -1 if the record has none. A `value` of None is a tombstone. `headers` keep their order,
-    and a name may repeat.
+    and a name may repeat; one may have no value.
     """
 
     topic: str
@@ -42,7 +42,7 @@ class Record(NamedTuple):
     timestamp_ms: int
     key: bytes | None
     value: bytes | None
-    headers: list[tuple[str, bytes]]
+    headers: list[tuple[str, bytes | None]]
 
     @property
     def lane(self) -> Lane:

@@ -42,7 +42,7 @@ class _TellsWhenLost:
 
 
 def connect(url: str, answer_seconds: float = 5.0) -> redis.Redis:
-    """A client that never retries and never reconnects in silence, with answers as bytes. Nothing is sent yet."""
+    """A client that never retries, never reconnects in silence, and answers in bytes. Nothing is sent yet."""
     pool = redis.ConnectionPool.from_url(
         url,
         decode_responses=False,

@@ -34,13 +34,15 @@ KEYS_PER_CALL = 256
 # An answer that takes longer than this is as good as none; the lane is then taken up again at its checkpoint.
 ANSWER_SECONDS = 30.0
 
-# What a server says when it cannot serve now but may later: nothing was written. The client has classes for some,
-# whose text it shortens; of the others the word is the first, or follows the name of the command in a pipeline.
+# What a server says when it cannot serve now but may later: nothing was written. The client has classes for
+# some and shortens their text; of the others the word comes first, in a pipeline after the command's name.
 _LATER = (
     redis.exceptions.OutOfMemoryError, redis.exceptions.ReadOnlyError, redis.exceptions.TryAgainError,
     redis.exceptions.ClusterDownError,
 )  # fmt: skip
-_LATER_TEXT = re.compile(r"(?:^|caused error: )(?:ERR )?(?:LOADING|MISCONF|NOREPLICAS|BUSY|Function not found)\b")
+_LATER_TEXT = re.compile(
+    r"(?:^|caused error: )(?:ERR )?(?:LOADING|MISCONF|NOREPLICAS|BUSY|Function not found)\b"
+)
 
 _json = msgspec.json.Decoder(Membership)
 

@@ -102,8 +102,8 @@ class Assembler:
         self.point("after profile")
         self._side_effects(profiles, members)
         self.point("after side effects")
-        # A customer without any part (the store went back) has nothing to show; its lane folds it anew.
-        settled = {one.founder for one in profiles} | {name for name, found in members.items() if not found}
+        # A customer without any part is none of these: the lane of its mark went back, and folds it anew.
+        settled = {one.founder for one in profiles}
         held = {
             member for customer in customers if customer.founder in settled for member in customer.members
         }

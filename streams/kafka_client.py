@@ -3,6 +3,7 @@
 Guarantees:
 - What one fetch may bring is bounded, and so is what waits in the client.
 - Only what is committed is read: what a transactional source rolled back never happened.
+- No record stops it: what aiokafka cannot decode is read leniently (lenient_records.py).
 - An offset that the topic does not hold is an error, never a jump to another one.
 - The client stays in its group however long a step takes; it leaves when Faust's event loop is stuck.
 """
@@ -21,6 +22,7 @@ from faust.transport.drivers.aiokafka import (
 from mode.threads import WorkerThread
 
 from models.record import Lane
+from streams import lenient_records
 
 # How long the broker may hold back an answer without records. Shorter than the idle interval of the
 # projector, so that a lane's end is known anew each time.
@@ -73,6 +75,7 @@ class ClientThread(AIOKafkaConsumerThread):
         conf = self.app.conf
         limits: FetchLimits = transport.limits
         self._assignor = RoundRobinPartitionAssignor
+        lenient_records.install()
         return AIOKafkaConsumer(
             bootstrap_servers=server_list(transport.url, transport.default_port),
             client_id=conf.broker_client_id,

@@ -142,13 +142,20 @@ class Running:
     """A worker in a thread of the test's process; leaving the block ends it. `code` is its exit code."""
 
     def __init__(
-        self, brokers: str, group: str, worker: LaneWorker, topics: Sequence[str],
+        self,
+        brokers: str,
+        group: str,
+        worker: LaneWorker,
+        topics: Sequence[str],
         limits: FetchLimits | None = None,
     ) -> None:
         self.code: int | None = None
         settings = worker_app.StreamSettings(
-            brokers, group, session_timeout_seconds=SESSION_TIMEOUT_SECONDS,
-            limits=limits or FetchLimits(), lag_commit_every_seconds=0.5,
+            brokers,
+            group,
+            session_timeout_seconds=SESSION_TIMEOUT_SECONDS,
+            limits=limits or FetchLimits(),
+            lag_commit_every_seconds=0.5,
         )
         self.app = worker_app.build_app(settings, worker, topics)
         self._stop: asyncio.Event | None = None
@@ -273,9 +280,7 @@ def main() -> int:
     recorder = SharedRecorder(
         given["path"], given["name"], given.get("step_seconds", 0.0), given.get("fail_in_step", False)
     )
-    limits = FetchLimits(
-        round_records_max=500, close_seconds_max=given.get("close_seconds_max", 10.0)
-    )
+    limits = FetchLimits(round_records_max=500, close_seconds_max=given.get("close_seconds_max", 10.0))
     settings = worker_app.StreamSettings(
         given["brokers"], given["group"], session_timeout_seconds=SESSION_TIMEOUT_SECONDS, limits=limits
     )

@@ -106,7 +106,7 @@ def _envelope(record: Record) -> dict[str, Any]:
 
 
 def _todays(kind: str, data: dict[str, Any], dataschema: str | None) -> dict[str, Any]:
-    """Two types have an older version: consent (`granted` was a `status`) and orders (the amount was a total)."""
+    """Two types have an older version: consent (`granted` was `status`), orders (the amount was a total)."""
     old = dataschema is not None and dataschema.rstrip("/").split("/")[-1].lstrip("0") == "1"
     if not old or kind not in ("marketing.consent_changed", "sales.order_placed"):
         return data

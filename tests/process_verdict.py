@@ -147,7 +147,9 @@ def assert_dead_letters(kafka: str, expected: Expected) -> int:
     came = 0
     for record in read_topic(kafka, DEAD_LETTERS):
         name = json.loads(record.value or b"")["id"]
-        assert letters.setdefault(name, record.value) == record.value, f"two different dead letters for {name}"
+        assert letters.setdefault(name, record.value) == record.value, (
+            f"two different dead letters for {name}"
+        )
         came += 1
     reasons = {name: json.loads(value or b"")["data"]["reason"] for name, value in letters.items()}
     assert reasons == expected.letters
@@ -177,7 +179,7 @@ def assert_notices(kafka: str, expected: Expected) -> None:
 
 
 def assert_lookups(url: str, expected: Expected) -> None:
-    """Every subject, shown identifier and reference leads to its customers, or to as many as an entry holds."""
+    """Every subject, shown identifier, reference leads to its customers, or to as many as an entry holds."""
     names: dict[str, set[str]] = {name: set(found) for name, found in expected.references.items()}
     for customer, document in expected.profiles.items():
         names.setdefault(document["founder"], set()).add(customer)
@@ -210,5 +212,3 @@ def assert_all(kafka: str, url: str) -> dict[str, int]:
         "link_facts_again": facts_again,
         "names_looked_up": len(expected.references),
     }
-
-

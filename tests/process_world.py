@@ -193,6 +193,7 @@ class World:
         self.workers = [
             WorkerProcess("ABCDEFGH"[number], directory, kafka, redis, **settings) for number in range(workers)
         ]
+        self.writer: Writer | None = None
 
     def __enter__(self) -> Self:
         """The workers start."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import socket
 import struct
 from collections.abc import Sequence
+from typing import Self
 
 from kafka.record.default_records import DefaultRecordBatchBuilder
 
@@ -27,7 +28,7 @@ class Name(str):
 
     raw: bytes
 
-    def __new__(cls, raw: bytes) -> Name:
+    def __new__(cls, raw: bytes) -> Self:
         """The name of these bytes."""
         name = super().__new__(cls, raw.decode(errors="replace"))
         name.raw = raw
@@ -39,7 +40,12 @@ class Name(str):
 
 
 def append_batch(
-    bootstrap: str, topic: str, partition: int, records: Sequence[RawRecord], codec: str, timestamp_ms: int = 0
+    bootstrap: str,
+    topic: str,
+    partition: int,
+    records: Sequence[RawRecord],
+    codec: str,
+    timestamp_ms: int = 0,
 ) -> None:
     """Append one batch of (key, value, headers), acknowledged on return; RuntimeError when it is refused."""
     builder = DefaultRecordBatchBuilder(2, CODECS[codec], False, -1, -1, -1, BATCH_BYTES_MAX)
@@ -59,7 +65,9 @@ def append_batch(
     at = 4 + 4 + 2 + len(topic.encode()) + 4 + 4
     (error,) = struct.unpack_from(">h", answer, at)
     if error:
-        raise RuntimeError(f"{bootstrap}: {topic}[{partition}]: the broker refused a batch with error {error}")
+        raise RuntimeError(
+            f"{bootstrap}: {topic}[{partition}]: the broker refused a batch with error {error}"
+        )
 
 
 def _text(raw: bytes) -> bytes:

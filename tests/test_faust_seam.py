@@ -59,17 +59,31 @@ REPLACED = {
 
 # What is called of the client, all of it public.
 CLIENT = {
-    "topics": [], "assignment": [], "pause": ["partitions"], "resume": ["partitions"],
-    "seek": ["partition", "offset"], "position": ["partition"], "commit": ["offsets"],
+    "topics": [],
+    "assignment": [],
+    "pause": ["partitions"],
+    "resume": ["partitions"],
+    "seek": ["partition", "offset"],
+    "position": ["partition"],
+    "commit": ["offsets"],
     "getmany": ["partitions", "timeout_ms", "max_records"],
-    "beginning_offsets": ["partitions"], "end_offsets": ["partitions"], "highwater": ["partition"],
-    "last_stable_offset": ["partition"], "last_poll_timestamp": ["partition"],
+    "beginning_offsets": ["partitions"],
+    "end_offsets": ["partitions"],
+    "highwater": ["partition"],
+    "last_stable_offset": ["partition"],
+    "last_poll_timestamp": ["partition"],
 }
 
 
 # What Python and mode write into every class by themselves, and constructors, which pass everything on.
 BY_THEMSELVES = {
-    "__init__", "__module__", "__doc__", "__annotations__", "__abstractmethods__", "_abc_impl", "abstract",
+    "__init__",
+    "__module__",
+    "__doc__",
+    "__annotations__",
+    "__abstractmethods__",
+    "_abc_impl",
+    "abstract",
     "logger",
 }
 
@@ -105,7 +119,7 @@ def test_faust_has_every_overridden_method_with_the_same_parameters(pair: tuple[
 def test_the_client_has_what_is_called_of_it() -> None:
     for name, parameters in CLIENT.items():
         found = list(inspect.signature(getattr(AIOKafkaConsumer, name)).parameters)
-        assert found[1:len(parameters) + 1] == parameters, name
+        assert found[1 : len(parameters) + 1] == parameters, name
 
 
 def test_building_an_app_connects_to_nothing() -> None:
@@ -149,8 +163,15 @@ def test_faust_calls_every_overridden_method(calls: list[str]) -> None:
         wait_until(lambda: running.code == worker_app.EXIT_AWAY, "a broker that is away ends the worker")
     assert set(calls) == {name for names in OVERRIDDEN.values() for name in names}
     in_order = [
-        "on_first_start", "on_start", "run", "_create_worker_consumer", "subscribe", "on_partitions_revoked",
-        "seek_to_committed", "_drain_messages", "on_stop",
+        "on_first_start",
+        "on_start",
+        "run",
+        "_create_worker_consumer",
+        "subscribe",
+        "on_partitions_revoked",
+        "seek_to_committed",
+        "_drain_messages",
+        "on_stop",
     ]
     assert sorted(in_order, key=calls.index) == in_order
 

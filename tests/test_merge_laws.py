@@ -16,8 +16,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.decoding import Event
 from models.dead_letter import Fault
+from models.decoding import Event
 from projections.parts import SECTIONS
 from projections.reducers import Configuration
 from projections.section import Section

@@ -23,11 +23,12 @@ from models.catalogue import DOMAIN_TOPICS
 from stores.embedded import DebianRedis
 from tests import servers
 from tests.process_verdict import assert_all
-from tests.process_world import World, WorkerProcess, endless
+from tests.process_world import WorkerProcess, World, endless
 
 # Of a history without end: enough customers that batches differ, few enough that each has a long life.
 KNOBS = {
-    "subjects": 120, "employees": 3, "events": 2_000, "partitions": dict.fromkeys(DOMAIN_TOPICS, 3), "bursts": 3,
+    "subjects": 120, "employees": 3, "events": 2_000, "bursts": 3,
+    "partitions": dict.fromkeys(DOMAIN_TOPICS, 3),
 }  # fmt: skip
 # First, while no worker has been started again: all of them must wait for the broker.
 FIRST = "kill_broker"
@@ -148,7 +149,12 @@ def live_through(
         world.wait_for_all("all is well in the end")
         world.stop()
     figures = assert_all(world.kafka, world.redis)
-    return {"seed": seed, "faults": Counter((FIRST, *names)), **figures, "seconds": round(time.monotonic() - began)}
+    return {
+        "seed": seed,
+        "faults": Counter((FIRST, *names)),
+        **figures,
+        "seconds": round(time.monotonic() - began),
+    }
 
 
 def test_profiles_are_the_oracles_whatever_was_killed_paused_or_set_back(

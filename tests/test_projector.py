@@ -72,7 +72,10 @@ def test_a_lane_that_was_revoked_is_lost_before_it_is_taken_anew_and_its_rounds_
     assert not projector.holds([other])
     assert after[lane] != before[lane]
     assert recorder.calls == [
-        ("take", [lane, other]), ("step", [other]), ("lose", [lane, other]), ("take", [lane]),
+        ("take", [lane, other]),
+        ("step", [other]),
+        ("lose", [lane, other]),
+        ("take", [lane]),
     ]
     assert projector.close(10.0)
     assert recorder.count() == 1

@@ -8,110 +8,27 @@ Guarantees:
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
-from typing import Any
 
-import msgspec
 import pytest
-import redis
 
 from models.record import Lane
-from stores.keys import Keys
-from stores.redis_store import RedisStore
-from stores.store import Checkpoint, Commit, Loaded, Membership, PartWrite, ProfileWrite, Store, StoreAway, StoreBroken
-from tests import servers
-from tests.simulation.store import INDEX, MEMBERSHIP, PROFILE, REFERENCE, Shelf, SimulatedStore
+from stores.store import (
+    Checkpoint,
+    Commit,
+    Loaded,
+    Membership,
+    PartWrite,
+    ProfileWrite,
+    Store,
+    StoreAway,
+    StoreBroken,
+)
+from tests.kept_stores import SHARED_ABOVE, Kept, Served, Simulated
 
 SALES, BILLING = Lane("sales.events", 5), Lane("billing.events", 0)
-SHARED_ABOVE = 5
-GENERATION = "g1"
 SERVERS = {"embedded": "embedded_store", "redis": "debian_redis", "containers": "container_store"}
 ODD = ("crm:a:b", "web:{visitor}", "crm:}4711{", "loyalty:Ünï-7", 'web:"quoted"\\', "shop:x/y?z=%20")
-
-
-class Simulated:
-    """The simulator's store, and what it holds."""
-
-    def __init__(self) -> None:
-        self.shelf = Shelf()
-
-    def store(self) -> Store:
-        """One more worker's connection."""
-        return SimulatedStore(self.shelf, shared_above=SHARED_ABOVE)
-
-    def profile(self, customer: str) -> tuple[str, str, str, dict[str, bytes]] | None:
-        """Version, founder, writer and sections."""
-        found = self.shelf.values.get((PROFILE, customer))
-        return None if found is None else (found.version, found.founder, found.writer, dict(found.sections))
-
-    def index(self, name: str) -> list[str]:
-        """The customers that a name leads to."""
-        return list(self.shelf.values.get((INDEX, name), ()))
-
-    def reference(self, name: str) -> set[str]:
-        """The subjects that named a reference."""
-        return set(self.shelf.values.get((REFERENCE, name), ()))
-
-    def place(self, subject: str, membership: Membership) -> None:
-        """What the identity writer does."""
-        self.shelf.values[MEMBERSHIP, subject] = membership
-
-    def cut(self, store: Any) -> None:
-        """Break a connection while nobody uses it."""
-        store.connected = False
-
-    def close(self) -> None:
-        """Nothing to let go of."""
-
-
-class Served:
-    """A server's store, and what the server holds."""
-
-    def __init__(self, url: str) -> None:
-        servers.empty_store(url)
-        self.url, self.keys = url, Keys(GENERATION)
-        self.client: Any = redis.Redis.from_url(url)
-
-    def store(self) -> Store:
-        """One more worker's connection."""
-        return RedisStore(self.url, GENERATION, SHARED_ABOVE)
-
-    def profile(self, customer: str) -> tuple[str, str, str, dict[str, bytes]] | None:
-        """Version, founder, writer and sections."""
-        found = self.client.hgetall(self.keys.profile(customer))
-        if not found:
-            return None
-        version, founder, writer = (found.pop(name).decode() for name in (b"version", b"founder", b"writer"))
-        assert found.pop(b"state") == b"live"
-        return version, founder, writer, {name.decode(): section for name, section in found.items()}
-
-    def index(self, name: str) -> list[str]:
-        """The customers that a name leads to."""
-        stored = self.client.get(self.keys.identifier(name))
-        entry = {"stamp": 0, "customers": []} if stored is None else json.loads(stored)
-        assert entry["stamp"] == 0
-        assert all(one["status"] == "linking" for one in entry["customers"])
-        return [one["customer_id"] for one in entry["customers"]]
-
-    def reference(self, name: str) -> set[str]:
-        """The subjects that named a reference."""
-        return {subject.decode() for subject in self.client.smembers(self.keys.reference(name))}
-
-    def place(self, subject: str, membership: Membership) -> None:
-        """What the identity writer does."""
-        self.client.set(self.keys.membership(subject), msgspec.json.encode(membership))
-
-    def cut(self, store: Any) -> None:
-        """Break a connection while nobody uses it."""
-        self.client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
-
-    def close(self) -> None:
-        """Let go of the test's own connection."""
-        self.client.close()
-
-
-Kept = Simulated | Served
 
 
 @pytest.fixture(params=["simulated", *SERVERS])
@@ -138,7 +55,9 @@ def commit(lane: Lane, expected: int | None, following: int, *parts: PartWrite) 
     return Commit(lane, expected, following, following + 3, 1_700_000_000_000 + following, parts)
 
 
-def profile(version: str, writer: str, base: str | None = None, founder: str = "crm:1", **sections: bytes) -> ProfileWrite:
+def profile(
+    version: str, writer: str, base: str | None = None, founder: str = "crm:1", **sections: bytes
+) -> ProfileWrite:
     return ProfileWrite("cus_1", version, founder, writer, base, sections)
 
 
@@ -159,7 +78,11 @@ def test_preparing_twice_changes_nothing(store: Store) -> None:
 
 
 def test_a_commit_writes_parts_marks_and_checkpoint_together(store: Store) -> None:
-    parts = (PartWrite("crm:1", b"one", 4), PartWrite("employee:E-1", b"two", None), PartWrite("crm:2", b"", 1))
+    parts = (
+        PartWrite("crm:1", b"one", 4),
+        PartWrite("employee:E-1", b"two", None),
+        PartWrite("crm:2", b"", 1),
+    )
     assert store.commit([commit(SALES, None, 7, *parts)]) == [True]
     assert store.load({SALES: ["crm:2", "crm:1", "crm:9", "employee:E-1"]}) == {
         SALES: Loaded(7, [b"", b"one", None, b"two"])
@@ -383,7 +306,9 @@ def test_a_connection_lost_between_two_calls_is_told_by_the_next_and_nothing_hap
     assert store.marks(SALES) == {"crm:1": 1}
     assert store.checkpoints([SALES]) == [Checkpoint(7, 10, 0, 1_700_000_000_007)]
     assert store.members(["crm:1"]) == [(None, frozenset())]
-    assert kept.profile("cus_1") is None and kept.index("crm:1") == [] and kept.reference("order:O-8") == set()
+    assert (
+        kept.profile("cus_1") is None and kept.index("crm:1") == [] and kept.reference("order:O-8") == set()
+    )
 
 
 def test_two_workers_see_the_same(store: Store, kept: Kept) -> None:

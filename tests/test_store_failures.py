@@ -77,7 +77,9 @@ def untouched(store: RedisStore, client: Any) -> None:
     """The store holds the first batch, and nothing else."""
     assert store.load({LANE: ["crm:1", "crm:2"]}) == {LANE: Loaded(3, [b"one", None])}
     assert store.marks(LANE) == {"crm:1": 1}
-    assert sorted(client.keys()) == [b"scv:g1:{%b}:%b" % (str(LANE).encode(), end) for end in (b"cp", b"dirty", b"part:crm:1")]
+    assert sorted(client.keys()) == [
+        b"scv:g1:{%b}:%b" % (str(LANE).encode(), end) for end in (b"cp", b"dirty", b"part:crm:1")
+    ]
 
 
 def works(store: RedisStore) -> None:
@@ -105,7 +107,14 @@ def test_full_memory_writes_nothing_and_heals_when_there_is_room(store: RedisSto
 def test_memory_that_fills_up_within_a_batch_leaves_whole_commits(store: RedisStore, client: Any) -> None:
     client.config_set("maxmemory", str(client.info("memory")["used_memory"] + 3_000_000))
     commits = [
-        Commit(LANE, at, at + 1, 50, 2, [PartWrite("crm:1", b"x" * 500_000, at), PartWrite("crm:2", b"x" * 500_000, at)])
+        Commit(
+            LANE,
+            at,
+            at + 1,
+            50,
+            2,
+            [PartWrite("crm:1", b"x" * 500_000, at), PartWrite("crm:2", b"x" * 500_000, at)],
+        )
         for at in range(3, 40)
     ]
     # Each has parts of its own, so that each needs room.
@@ -122,7 +131,9 @@ def test_memory_that_fills_up_within_a_batch_leaves_whole_commits(store: RedisSt
     assert len(store.marks(LANE)) == 1 + 2 * (at - 3)
 
 
-def test_a_replica_refuses_and_a_new_primary_goes_on(store: RedisStore, client: Any, server: StoreServer) -> None:
+def test_a_replica_refuses_and_a_new_primary_goes_on(
+    store: RedisStore, client: Any, server: StoreServer
+) -> None:
     with type(server)() as primary:
         client.execute_command("REPLICAOF", "127.0.0.1", primary.port)
         refused(store)
@@ -163,7 +174,9 @@ def test_a_server_that_stands_still_is_away_and_what_was_asked_may_have_happened
     prepare_when_it_answers(store)
     # Either way the answer is whole, and the same commit cannot count twice.
     at = store.checkpoints([LANE])[0].next_offset
-    assert store.load({LANE: ["crm:1", "crm:2"]})[LANE].parts == ([b"one", None] if at == 3 else [b"two", b"new"])
+    assert store.load({LANE: ["crm:1", "crm:2"]})[LANE].parts == (
+        [b"one", None] if at == 3 else [b"two", b"new"]
+    )
     assert store.commit([SECOND]) == [at == 3]
     assert store.load({LANE: ["crm:1", "crm:2"]}) == {LANE: Loaded(5, [b"two", b"new"])}
 

@@ -46,14 +46,22 @@ def apache(apache_broker: ApacheBroker) -> str:
 def spawn(tmp_path: Path, bootstrap: str, name: str, **more: object) -> subprocess.Popen:
     """A worker process with a SharedRecorder; its directory is empty, so that litter shows."""
     given = {
-        "brokers": bootstrap, "group": "scv-g1", "topics": ["facts"], "path": str(tmp_path / "shared.db"),
-        "name": name, **more,
+        "brokers": bootstrap,
+        "group": "scv-g1",
+        "topics": ["facts"],
+        "path": str(tmp_path / "shared.db"),
+        "name": name,
+        **more,
     }
     directory = tmp_path / f"cwd-{name}"
     directory.mkdir()
     return subprocess.Popen(
-        [sys.executable, "-m", "tests.lane_recorder", json.dumps(given)], cwd=directory, text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        [sys.executable, "-m", "tests.lane_recorder", json.dumps(given)],
+        cwd=directory,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     )
 
 
@@ -108,7 +116,8 @@ def test_a_missing_topic_and_a_missing_broker_end_it_with_a_reason(embedded: str
     worker = spawn(tmp_path, embedded, "A", topics=["facts", "fiction"])
     _, errors = worker.communicate(timeout=60)
     assert (worker.returncode, errors) == (
-        1, "scv worker: topics missing at the broker: fiction; run `scv topics create`\n"
+        1,
+        "scv worker: topics missing at the broker: fiction; run `scv topics create`\n",
     )
     worker = spawn(tmp_path, "127.0.0.1:9", "B")
     _, errors = worker.communicate(timeout=60)

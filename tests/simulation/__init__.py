@@ -2,11 +2,12 @@
 
 Guarantees:
 - A seed gives the same run every time, on every machine: no clock, no threads, no hash order.
-- Nothing of the worker is replaced: what runs is `streams.lane_worker.FoldingWorker`, on a store that passes the
-  contract test of the real one.
+- Nothing of the worker is replaced: what runs is `streams.lane_worker.FoldingWorker`, on a store that passes
+  the contract test of the real one.
 
 `python -m tests.simulation.run --seeds 0..100000` runs a campaign; `--seeds 4711 --trace` tells one run.
 
-`store` and `log` are what the workers use, `faults` decides what goes wrong where, `world` lets several workers
-share lanes and take turns, `cases` makes histories with what a run without faults gives, `verdict` compares.
+`store` and `log` are what the workers use, `faults` decides what goes wrong where, `world` lets several
+workers (`actors`) share lanes and take turns, `cases` makes histories with what a run without faults gives,
+`verdict` compares. `scenes` are worlds for tests written by hand, `mutants` what the simulator must catch.
 """

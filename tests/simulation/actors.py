@@ -66,7 +66,9 @@ class Actor:
         for lane, offset in moved.items():
             self.positions[lane] = offset or 0
         if moved:
-            self.world.say(f"{self.name} reads on at { {str(lane): offset for lane, offset in moved.items()} }")
+            self.world.say(
+                f"{self.name} reads on at { {str(lane): offset for lane, offset in moved.items()} }"
+            )
         return moved
 
     def take(self, lanes: Sequence[Lane]) -> None:
@@ -112,7 +114,9 @@ class Actor:
     def idle(self) -> None:
         """A second without records, in lanes that have none."""
         log = self.world.log
-        ends = {lane: log.ends[lane] for lane, position in self.positions.items() if position >= log.ends[lane]}
+        ends = {
+            lane: log.ends[lane] for lane, position in self.positions.items() if position >= log.ends[lane]
+        }
         if ends:
             self.world.say(f"{self.name} idles at {[str(lane) for lane in ends]}")
             self._call(lambda: self.worker.idle(ends))

@@ -102,7 +102,9 @@ def made_of(lanes: list[list[Record]]) -> Case:
     store = SimulatedStore(shelf, shared_above=SHARED_ABOVE)
     plain = worker(store, SimulatedOutlet(log, random.Random(0)), "plain")
     plain.take(list(read))
-    moved = plain.step([Batch(lane, 0, records, len(records), len(records)) for lane, records in read.items()])
+    moved = plain.step(
+        [Batch(lane, 0, records, len(records), len(records)) for lane, records in read.items()]
+    )
     assert not moved, f"refused without a fault: {moved}"
     _compare_with_oracle(shelf, log, [record for records in lanes for record in records])
     written = {topic: frozenset(log.written(topic)) for topic in (LINKS, DEAD_LETTER_TOPIC)}
@@ -135,4 +137,6 @@ def _compare_with_oracle(shelf: Shelf, log: SimulatedLog, records: list[Record])
     assert found == expected, "the worker without faults and the oracle disagree"
     letters = [msgspec.json.decode(value or b"")["data"] for _, value in log.written(DEAD_LETTER_TOPIC)]
     told = sorted((one["topic"], one["partition"], one["offset"], one["reason"]) for one in letters)
-    assert told == oracle.dead_letters(records), "the worker without faults and the oracle disagree on garbage"
+    assert told == oracle.dead_letters(records), (
+        "the worker without faults and the oracle disagree on garbage"
+    )

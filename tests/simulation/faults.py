@@ -4,10 +4,9 @@ Guarantees:
 - `Chance` draws from the run's generator only, so that a seed gives the same faults again.
 - `Script` does what it was told at the place it was told, and nothing else.
 
-A place is a point between the worker's steps (`after load`), or a call to the store or the log: `commit` before
-each call of its pipeline, `commit answered` when all were made and the answer is on its way.
-
-The points of the identity writer come on top of these when there is one: a place is only a name here.
+A place is a point between the worker's steps (`after load`), or a call to the store or the log: `commit`
+before each call of its pipeline, `commit answered` when all were made and the answer is on its way. A place
+is only a name here, so that other workers may have points of their own.
 """
 
 from __future__ import annotations
@@ -33,18 +32,18 @@ POINTS = (
     "after side effects",
     "before marks close",
 )
-"""Where a worker is killed and paused; each comes up in `step`, those from the fourth on also in `take` and `idle`."""
+"""Where a worker is killed and paused: all in `step`, those from the fourth on also in `take` and `idle`."""
 
 
 class Faults(Protocol):
     """Decides what happens at a place."""
 
     def at(self, world: World, actor: Actor, place: str, rest: Sequence[Call] | None) -> None:
-        """`rest` is None at a point, else the calls that were not made yet (none: the answer is on its way)."""
+        """`rest` is None at a point, else the calls not made yet (none: the answer is on its way)."""
 
 
 class Chance:
-    """Each kind of fault with a rate of its own, from none to often: what is rare in one run is common in another."""
+    """Each kind of fault with a rate of its own: what is rare in one run is common in another."""
 
     def __init__(self, rng: random.Random) -> None:
         self.rng = rng
@@ -58,7 +57,9 @@ class Chance:
         self.back = (rate(0.08), rate(0.002), rate(0.01))
         self.away = (0.0, rate(0.01), rate(0.05))
         self.late = (0.0, rate(0.005), rate(0.0))
-        self.some = [sum(rates) for rates in zip(self.kill, self.pause, self.back, self.away, self.late, strict=True)]
+        self.some = [
+            sum(rates) for rates in zip(self.kill, self.pause, self.back, self.away, self.late, strict=True)
+        ]
 
     def at(self, world: World, actor: Actor, place: str, rest: Sequence[Call] | None) -> None:
         """One fault at most, but for a store that goes back in the same instant as a kill."""
@@ -67,7 +68,7 @@ class Chance:
         if drawn >= self.some[which]:
             return
         if (drawn := drawn - self.kill[which]) < 0:
-            world.kill(actor, self.rng.random() < 0.3 and rest or ())
+            world.kill(actor, (self.rng.random() < 0.3 and rest) or ())
         elif (drawn := drawn - self.pause[which]) < 0:
             world.pause(actor)
         elif (drawn := drawn - self.back[which]) < 0:

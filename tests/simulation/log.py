@@ -2,8 +2,8 @@
 
 Guarantees:
 - A lane is told in its order; what lies beyond its visible end cannot be read yet.
-- As with `eventlog.producing.LogProducer`, nothing is sent after a failure that was handed over before it, and
-  what was handed over may reach the log before `flush()`, or never.
+- As with `eventlog.producing.LogProducer`, nothing is sent after a failure that was handed over before it,
+  and what was handed over may reach the log before `flush()`, or never.
 - Nothing that is in the log ever leaves it.
 """
 
@@ -71,7 +71,10 @@ class SimulatedOutlet:
     """A worker's producer. `fate(name, rest)` as for the store; what it raises fails all that waits."""
 
     def __init__(
-        self, log: SimulatedLog, rng: random.Random, fate: Callable[[str, Sequence[Call]], None] = lambda *_: None
+        self,
+        log: SimulatedLog,
+        rng: random.Random,
+        fate: Callable[[str, Sequence[Call]], None] = lambda *_: None,
     ) -> None:
         self.log, self.rng, self.fate = log, rng, fate
         self.waiting: list[Call] = []

@@ -1,4 +1,4 @@
-"""Workers and stores broken on purpose, each in one way that the laws rule out (tests/test_simulator_catches.py).
+"""Workers and stores broken on purpose, each in one way that the laws rule out.
 
 Guarantees:
 - Each differs from the real one in what its name says and in nothing else.
@@ -21,7 +21,9 @@ class CheckpointApart(SimulatedStore):
     """Writes parts and marks in one call and the checkpoint in the next."""
 
     def commit(self, commits: Sequence[Commit]) -> list[bool]:
-        calls = [lambda one=one, step=step: step(one) for one in commits for step in (self._write, self._move)]
+        calls = [
+            lambda one=one, step=step: step(one) for one in commits for step in (self._write, self._move)
+        ]
         return self._pipe("commit", calls)[1::2]
 
     def _write(self, one: Commit) -> None:
@@ -58,7 +60,9 @@ class _Standing:
         """The parts, with our own checkpoint."""
         found = {lane: self.store.load({lane: subjects})[lane] for lane, subjects in wanted.items()}
         return {
-            lane: loaded if loaded.next_offset == -1 else Loaded(self.worker.held[lane].next_offset, loaded.parts)
+            lane: loaded
+            if loaded.next_offset == -1
+            else Loaded(self.worker.held[lane].next_offset, loaded.parts)
             for lane, loaded in found.items()
         }
 
@@ -183,7 +187,7 @@ class KeepsItsFooting(FoldingWorker):
 
 
 class NotesOnlyOnce(FoldingWorker):
-    """Believes that the lanes of a subject are all there, although the store went back after they were noted."""
+    """Believes that the lanes it noted before a commit are there after it, although the store went back."""
 
     def __init__(self, *args, **named) -> None:  # type: ignore[no-untyped-def]
         super().__init__(*args, **named)

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import argparse
 import logging
+import random
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 
+from streams import assembler, folder
 from streams.lane_worker import FoldingWorker
 from tests.simulation.cases import case
 from tests.simulation.store import SimulatedStore
@@ -35,11 +38,26 @@ def simulate(
     trace: Callable[[str], None] | None = None,
 ) -> World:
     """One run; whatever is wrong with it is raised."""
-    world = World(case(seed // SEEDS_PER_CASE), seed, worker_kind=worker_kind, store_kind=store_kind, trace=trace)
-    world.run(world.rng.choice((10, 25, 40)))
-    world.settle()
+    chosen = case(seed // SEEDS_PER_CASE)
+    world = World(chosen, seed, worker_kind=worker_kind, store_kind=store_kind, trace=trace)
+    with _bounds(world.rng):
+        world.run(world.rng.choice((10, 25, 40)))
+        world.settle()
     check(world)
     return world
+
+
+@contextmanager
+def _bounds(rng: random.Random) -> Iterator[None]:
+    """Bounds so low that a few records are several commits, several rounds of assembling, or both."""
+    before = folder.PARTS_PER_COMMIT, assembler.CUSTOMERS_AT_ONCE, assembler.VIEWS_MAX
+    folder.PARTS_PER_COMMIT = rng.choice((1, 2, before[0]))
+    assembler.CUSTOMERS_AT_ONCE = rng.choice((1, 2, before[1]))
+    assembler.VIEWS_MAX = rng.choice((0, 1, before[2]))
+    try:
+        yield
+    finally:
+        folder.PARTS_PER_COMMIT, assembler.CUSTOMERS_AT_ONCE, assembler.VIEWS_MAX = before
 
 
 def failing(seeds: Iterable[int], run: Callable[[int], object] = simulate) -> list[tuple[int, str]]:
@@ -96,7 +114,9 @@ def seeds_of(text: str) -> tuple[int, int]:
 
 def main() -> int:
     """The command."""
-    parser = argparse.ArgumentParser(prog="python -m tests.simulation.run", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.simulation.run", description=__doc__.split("\n")[0]
+    )
     parser.add_argument("--seeds", type=seeds_of, default=(0, 10_000), help="0..100000, or one seed")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--trace", action="store_true", help="tell the story of the first seed")

@@ -23,7 +23,8 @@ Call = Callable[[], Any]
 Key = tuple[str, Any]
 """The kind of a value and its name. On a cluster each key is on some shard; keys of a lane are together."""
 
-LANE, LANES, REFERENCE, MEMBERSHIP, PROFILE, INDEX = "lane", "lanes", "reference", "membership", "profile", "index"
+LANE, LANES, REFERENCE = "lane", "lanes", "reference"
+MEMBERSHIP, PROFILE, INDEX = "membership", "profile", "index"
 
 
 class LaneState(NamedTuple):
@@ -86,8 +87,9 @@ class Shelf:
 class SimulatedStore:
     """A worker's connection to the shelf (`stores.store.Store`).
 
-    `fate(name, rest)` is called before each call of a pipeline, with the calls not made yet, and once more when
-    all are made, before they are answered (`rest` is empty). It may raise, and may keep `rest` to make it later.
+    `fate(name, rest)` is called before each call of a pipeline, with the calls not made yet, and once more
+    when all are made, before they are answered (`rest` is empty). It may raise, and may keep `rest` to make
+    it later.
     """
 
     def __init__(
@@ -98,7 +100,8 @@ class SimulatedStore:
         keys_per_call: int = KEYS_PER_CALL,
         fate: Callable[[str, Sequence[Call]], None] = lambda *_: None,
     ) -> None:
-        self.shelf, self.shared_above, self.keys_per_call, self.fate = shelf, shared_above, keys_per_call, fate
+        self.shelf, self.fate = shelf, fate
+        self.shared_above, self.keys_per_call = shared_above, keys_per_call
         self.connected, self.loss_told = True, False
 
     def _pipe(self, name: str, calls: Sequence[Call]) -> list[Any]:
@@ -122,13 +125,13 @@ class SimulatedStore:
         return [items[at : at + self.keys_per_call] for at in range(0, len(items), self.keys_per_call)]
 
     def prepare(self) -> None:
-        """Connect, if whoever asks knows already that the connection was lost; there is nothing to install."""
+        """Connect, if whoever asks knows that the connection was lost; there is nothing to install."""
         if self.loss_told:
             self.connected, self.loss_told = True, False
         self._pipe("prepare", [lambda: None])
 
     def load(self, wanted: Mapping[Lane, Sequence[str]]) -> dict[Lane, Loaded]:
-        """Per lane: the parts of these subjects with the checkpoint; one that moved meanwhile gives no parts."""
+        """Per lane: the parts of these subjects with the checkpoint; none where it moved meanwhile."""
 
         def one(lane: Lane, subjects: Sequence[str]) -> tuple[Lane, Loaded]:
             state = self.shelf.lane(lane)
@@ -162,7 +165,10 @@ class SimulatedStore:
             state.assembled_offset,
             one.at_ms,
             {**state.parts, **{part.subject: part.packed for part in one.parts}},
-            {**state.marks, **{part.subject: part.revision for part in one.parts if part.revision is not None}},
+            {
+                **state.marks,
+                **{part.subject: part.revision for part in one.parts if part.revision is not None},
+            },
         )
         self.shelf.committed(one)
         return True
@@ -213,7 +219,9 @@ class SimulatedStore:
             self.shelf.values[key] = self.shelf.values.get(key, frozenset()) | {member}
 
         calls = [lambda subject=subject, lane=lane: add((LANES, subject), lane) for subject, lane in lanes]
-        calls += [lambda name=name, subject=subject: add((REFERENCE, name), subject) for name, subject in references]
+        calls += [
+            lambda name=name, subject=subject: add((REFERENCE, name), subject) for name, subject in references
+        ]
         self._pipe("note_subjects", calls)
 
     def members(self, subjects: Sequence[str]) -> list[tuple[Membership | None, frozenset[Lane]]]:

@@ -24,7 +24,9 @@ def check(world: World) -> None:
         expected = {name: value for (held, name), value in world.case.values.items() if held == kind}
         _check_values(kind, world.shelf.of_kind(kind), expected)
     for topic in (LINKS, DEAD_LETTER_TOPIC):
-        _check_values(topic, dict.fromkeys(world.log.written(topic)), dict.fromkeys(world.case.written[topic]))
+        _check_values(
+            topic, dict.fromkeys(world.log.written(topic)), dict.fromkeys(world.case.written[topic])
+        )
     for customer, profile in world.shelf.of_kind(PROFILE).items():
         noticed = world.noticed.get(customer.encode())
         if noticed != profile.order:
@@ -50,7 +52,8 @@ def _check_values(kind: str, found: dict[Any, Any], expected: dict[Any, Any]) ->
             for section in sorted({*one.sections, *other.sections}):
                 if one.sections.get(section) != other.sections.get(section):
                     raise Wrong(
-                        f"{kind} {name} {section}: {one.sections.get(section)!r}, not {other.sections.get(section)!r}"
+                        f"{kind} {name} {section}: "
+                        f"{one.sections.get(section)!r}, not {other.sections.get(section)!r}"
                     )
         if one != other:
             raise Wrong(f"{kind} {name}: {one!r}, not {other!r}")

@@ -2,18 +2,19 @@
 
 Guarantees:
 - Turns and faults come from one generator: a seed gives the same run again.
-- What a paused or zombie worker does when it goes on is what its real code does; nobody repairs anything for it.
-- At each accepted commit all dead letters and link facts of the records it covers are in the log; at each closed
-  mark the change notice is.
+- What a paused or zombie worker does when it goes on is what its real code does; nobody repairs anything.
+- At each accepted commit all dead letters and link facts of the records it covers are in the log; at each
+  closed mark the change notice is.
 - A run ends by letting everything settle: nothing fails any more, everybody hears who owns what.
 
 What is demanded of a store that goes back:
 - One Redis goes back as a whole, and every connection to it breaks: all of it must heal from the log.
-- On a cluster shards go back alone. A lane must heal by itself, whether or not a connection broke; one that went
-  back to the very checkpoint where its owner stands, under an unbroken connection, may keep reopened marks until
-  its next owner, so such lanes change hands in the end. Profiles, index entries and the lanes of a subject heal by
-  a sweep (L2), which `_sweep` stands for until the graph has one. References (`{order:O-8}:of`) heal by nothing but
-  a replay, so they do not go back alone here.
+- On a cluster shards go back alone. A lane must heal by itself, whether or not a connection broke; one that
+  went back to the very checkpoint where its owner stands, under an unbroken connection, may keep reopened
+  marks until its next owner, so such lanes change hands in the end.
+- Profiles, index entries and the lanes of a subject that went back alone heal by a sweep (L2). `_sweep`
+  stands for it until the graph has one; nothing of them is demanded before.
+- References (`{order:O-8}:of`) heal by nothing but a replay, so they do not go back alone here.
 """
 
 from __future__ import annotations
@@ -36,7 +37,18 @@ from tests.simulation.actors import Actor, Killed
 from tests.simulation.cases import CACHE_BYTES_MAX, Case
 from tests.simulation.faults import Chance, Faults
 from tests.simulation.log import SimulatedLog
-from tests.simulation.store import INDEX, KEYS_PER_CALL, LANE, LANES, PROFILE, Call, Key, Shelf, SimulatedStore, Snapshot
+from tests.simulation.store import (
+    INDEX,
+    KEYS_PER_CALL,
+    LANE,
+    LANES,
+    PROFILE,
+    Call,
+    Key,
+    Shelf,
+    SimulatedStore,
+    Snapshot,
+)
 
 # Others may act within a pause of another's pause; deeper than that nothing new is learnt.
 PAUSES_DEEP_MAX = 3
@@ -120,7 +132,9 @@ class World:
     def _note_notice(self, topic: str, key: bytes | None, value: bytes | None) -> None:
         if topic == CHANGES_TOPIC:
             position, _, revisions = msgspec.json.decode(value or b"")["version"].partition(".")
-            self.noticed[key or b""] = max(self.noticed.get(key or b"", (0, 0)), (int(position), int(revisions)))
+            self.noticed[key or b""] = max(
+                self.noticed.get(key or b"", (0, 0)), (int(position), int(revisions))
+            )
 
     # What goes wrong.
 
@@ -237,7 +251,7 @@ class World:
                 actor.step({lane: rng.randrange(self.batch_max) + 1 for lane in lanes})
 
     def _end(self, actor: Actor) -> None:
-        """A kill that no point and no call sees: between two calls of the worker, or while it stands still."""
+        """A kill that no point and no call sees: between two calls, or while it stands still."""
         self.say(f"{actor.name} ends")
         if actor.busy:
             actor.doomed = True
@@ -299,7 +313,9 @@ class World:
 
     def _stands(self, lane: Lane) -> bool:
         state = self.shelf.lane(lane)
-        return not state.marks and state.next_offset == self.log.ends[lane] == self.owners[lane].positions.get(lane)
+        return not state.marks and state.next_offset == self.log.ends[lane] == self.owners[
+            lane
+        ].positions.get(lane)
 
     def _change_hands(self, lanes: set[Lane] | dict[Lane, Actor]) -> None:
         for actor in self.actors:
@@ -307,7 +323,7 @@ class World:
             actor.hear(anew=False)
 
     def _sweep(self) -> None:
-        """What the graph's sweep will do: its nodes name every subject with its lanes; all are assembled again."""
+        """What the graph's sweep will do: its nodes name all subjects and their lanes; all are assembled."""
         for lane in self.log.lanes:
             state, marks = self.shelf.lane(lane), {}
             for subject, packed in state.parts.items():
