@@ -4,7 +4,8 @@ Invariants (L4):
 - Membership and parts are read after the commit that made the assembly necessary; only a subject's own part
   of a lane just committed may come from memory, when no other lane holds one.
 - A profile is written by compare-and-set on its version; `older` reads everything anew, three times at most.
-- Indexes are written and the change notice is acknowledged before a mark may close.
+- Indexes are written and the change notice is acknowledged before a mark may close, and it closes only at a
+  revision that the profile shows.
 """
 
 from __future__ import annotations
@@ -66,12 +67,12 @@ class Assembler:
         self._writes = 0
 
     def assemble(
-        self, marked: Mapping[str, Sequence[Lane]], fresh: Mapping[str, tuple[Lane, Part]]
+        self, marked: Mapping[str, Mapping[Lane, int]], fresh: Mapping[str, tuple[Lane, Part]]
     ) -> set[str]:
         """Bring the profiles of these subjects' customers up to date; gives the subjects for which it worked.
 
-        `marked` has the lanes whose marks name a subject: they hold a part of it. `fresh` has the parts that
-        this worker has just committed, with their lane.
+        `marked` has the marks of each subject: the lanes that hold a part of it, with its revision there.
+        `fresh` has the parts that this worker has just committed, with their lane.
         """
         done: set[str] = set()
         subjects = list(marked)
@@ -89,7 +90,9 @@ class Assembler:
             self._seen.popitem(last=False)
         return done
 
-    def _try(self, marked: Mapping[str, Sequence[Lane]], fresh: Mapping[str, tuple[Lane, Part]]) -> set[str]:
+    def _try(
+        self, marked: Mapping[str, Mapping[Lane, int]], fresh: Mapping[str, tuple[Lane, Part]]
+    ) -> set[str]:
         customers, lanes = self._customers(marked)
         self.point("between membership and parts")
         parts = self._parts(customers, lanes, fresh)
@@ -102,12 +105,17 @@ class Assembler:
         self.point("after profile")
         self._side_effects(profiles, members)
         self.point("after side effects")
-        # A customer without any part is none of these: the lane of its mark went back, and folds it anew.
-        settled = {one.founder for one in profiles}
-        held = {
-            member for customer in customers if customer.founder in settled for member in customer.members
+        # A part below its mark is of a lane that went back and will be folded anew: the mark stays.
+        shown = {
+            (member.subject, member.lane): member.part.revision
+            for profile in profiles
+            for member in members[profile.founder]
         }
-        return {subject for subject in marked if subject in held}
+        return {
+            subject
+            for subject, marks in marked.items()
+            if all(shown.get((subject, str(lane)), -1) >= revision for lane, revision in marks.items())
+        }
 
     def _put(self, customers: Sequence[Customer], members: Mapping[str, Sequence[Member]]) -> list[Profile]:
         """Write the profiles; gives those that are in place. A stale view costs a second, whole write."""
@@ -148,7 +156,7 @@ class Assembler:
         )
 
     def _customers(
-        self, marked: Mapping[str, Sequence[Lane]]
+        self, marked: Mapping[str, Mapping[Lane, int]]
     ) -> tuple[list[Customer], dict[str, frozenset[Lane]]]:
         """The customers that these subjects belong to, and the lanes of all their members."""
         found = dict(zip(marked, self.store.members(list(marked)), strict=True))
@@ -163,7 +171,9 @@ class Assembler:
         self._note_again(marked, lanes)
         return list(customers.values()), lanes
 
-    def _note_again(self, marked: Mapping[str, Sequence[Lane]], lanes: dict[str, frozenset[Lane]]) -> None:
+    def _note_again(
+        self, marked: Mapping[str, Mapping[Lane, int]], lanes: dict[str, frozenset[Lane]]
+    ) -> None:
         """What was noted before a commit is gone if the store went back in between; the mark came after."""
         lost = [
             (subject, lane) for subject in marked for lane in marked[subject] if lane not in lanes[subject]

@@ -250,11 +250,11 @@ class FoldingWorker:
     ) -> None:
         """Step 5: assemble what is dirty in these lanes, close the marks that are done, keep the others."""
         marks = {lane: {**self.held[lane].marks, **found} for lane, found in new.items()}
-        subjects: dict[str, list[Lane]] = {}
+        marked: dict[str, dict[Lane, int]] = {}
         for lane, found in marks.items():
-            for subject in found:
-                subjects.setdefault(subject, []).append(lane)
-        done = self.assembler.assemble(subjects, fresh)
+            for subject, revision in found.items():
+                marked.setdefault(subject, {})[lane] = revision
+        done = self.assembler.assemble(marked, fresh)
         self.counters.profiles += len(done)
         self.point("before marks close")
         closed = {
