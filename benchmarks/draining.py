@@ -2,8 +2,8 @@
 
 What is measured, between two looks at a running worker: the records that became visible in profiles,
 wall-clock seconds, processor seconds of the worker, of the store and of the broker. The first look is when
-anything is visible, so that start-up and joining the group do not count; the last is when everything is. What
-was visible at the first look is not counted either.
+anything is visible, so that start-up and joining the group do not count; the last is when everything is, or
+what was visible last. What was visible at the first look is not counted either.
 """
 
 from __future__ import annotations
@@ -66,16 +66,15 @@ class Drain(NamedTuple):
 def drain(running: Running, records: int, seconds_max: float) -> Drain:
     """Wait until all records are visible, or `seconds_max` after the first were. Ended: it gave up."""
     started = time.monotonic()
-    first = _first(running, started + FIRST_SECONDS_MAX)
-    last, changed_at = first, first.at
-    while last.visible < records and last.at - first.at < seconds_max:
+    first = last = look = _first(running, started + FIRST_SECONDS_MAX)
+    while look.visible < records and look.at - first.at < seconds_max:
         time.sleep(LOOK_EVERY_SECONDS)
         look = _look(running)
         if look.visible != last.visible:
-            changed_at = look.at
-        elif look.at - changed_at > SILENCE_SECONDS_MAX:
+            # Progress comes in rounds: a run that is stopped for time ends where its last whole round did.
+            last = look
+        elif look.at - last.at > SILENCE_SECONDS_MAX:
             raise Ended(f"{running.contender.name}: {look.visible} of {records} records, then nothing more")
-        last = look
     return Drain(
         running.contender.name,
         last.visible - first.visible,

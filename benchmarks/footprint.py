@@ -94,11 +94,7 @@ def _weigh(servers: Servers, prefix: str) -> tuple[Counter[str], int]:
 
 
 def _kind(name: str) -> str:
-    """What a key holds: the word after its tag; references and memberships share it, so look at the tag."""
-    tag, _, rest = name.partition("}:")
-    if not rest:
-        return name
-    word = rest.partition(":")[0]
-    if word == "of":
-        return "reference" if tag[1:].partition(":")[0] in ("order", "case", "invoice") else "membership"
-    return {"part": "parts", "ids": "identifiers"}.get(word, word)
+    """What a key holds, from the word after its tag; a key without a tag is its own kind."""
+    _, _, rest = name.partition("}:")
+    word = rest.partition(":")[0] or name
+    return {"part": "parts", "ids": "identifiers", "of": "references"}.get(word, word)

@@ -11,6 +11,7 @@ Guarantees:
 
 import time
 from collections.abc import Collection, Iterator, Mapping
+from operator import methodcaller
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
@@ -97,12 +98,17 @@ def read_batches(
         reader.close()
 
 
+# Of a header whose name is no UTF-8 the client makes a hole in its list, and reading the list crashes the
+# process. It sets an error, too, but Python's quickest calls do not look at that; a call made from C does,
+# and raises SystemError.
+_headers_of = methodcaller("headers")
+
+
 def _headers(message: Message) -> list[tuple[str, bytes | None]]:
     """The headers in their order; none where the name of one is no UTF-8, as for the worker's client."""
     try:
-        found = message.headers()
-    except (UnicodeDecodeError, SystemError):
-        # The client's C code raises the second with the first as its cause.
+        found = _headers_of(message)
+    except (SystemError, UnicodeDecodeError):
         return []
     if not found:
         return []

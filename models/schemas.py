@@ -50,6 +50,14 @@ class DeadLetterData(Shape):
     key_base64: Base64 | None
     value_base64: Base64 | None
     headers: list[DeadLetterHeader]
+    omitted_bytes: Annotated[
+        int,
+        Field(
+            ge=0,
+            description="How much of key, value and headers was too large to be carried along; 0 but for "
+            "records over half a MiB: read those where they lie.",
+        ),
+    ]
 
 
 class DeadLetterEvent(Shape):

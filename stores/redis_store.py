@@ -17,7 +17,7 @@ import msgspec
 import redis
 
 from models.record import Lane
-from stores.connection import connect, install_functions
+from stores.connection import claim_generation, connect, install_functions
 from stores.keys import Keys
 from stores.store import (
     Checkpoint,
@@ -77,15 +77,22 @@ def _number(raw: bytes | None) -> int:
 class RedisStore:
     """The worker's store (`stores.store.Store`) for one generation."""
 
-    def __init__(self, url: str, generation: str, shared_above: int) -> None:
+    def __init__(self, url: str, generation: str, shared_above: int, shape: str | None = None) -> None:
         self.keys = Keys(generation)
         self.shared_above = shared_above
+        self.shape = shape
         self._client = connect(url, ANSWER_SECONDS)
 
     def prepare(self) -> None:
-        """Install the server-side functions; harmless when they are there."""
+        """Install the server-side functions; harmless when they are there.
+
+        With a `shape`, claim the generation again, too: a store that came back empty must be found by readers
+        before any worker is started anew. StoreUnfit when another shape has claimed it meanwhile.
+        """
         with _asking("FUNCTION LOAD"):
             install_functions(self._client)
+            if self.shape is not None:
+                claim_generation(self._client, self.keys.generation, self.shape)
 
     def _pipe(self) -> Any:
         return self._client.pipeline(transaction=False)

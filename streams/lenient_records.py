@@ -1,12 +1,12 @@
 """Read batches as aiokafka does, and go on where it would raise: at a header whose name is no UTF-8.
 
 Guarantees:
-- A record with such a header comes without headers; key, value, offset and time are as ever, and so are all other
-  records. `eventlog.reading` says the same of it: librdkafka's client cannot tell its headers at all.
+- A record with such a header comes without headers; key, value, offset and time are as ever, and so are all
+  other records. `eventlog.reading` says the same of it: librdkafka's client cannot tell its headers at all.
 - Every other batch is read by aiokafka's own compiled code, at its speed.
 
-Kafka does not look at the names of headers, and sources write them in any encoding. aiokafka raises in the middle
-of a fetch, at each try again: no worker would ever get past the record.
+Kafka does not look at the names of headers, and sources write them in any encoding. aiokafka raises in the
+middle of a fetch, at each try again: no worker would ever get past the record.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ def folding_worker(settings: Settings, point: Callable[[str], None] = lambda _: 
     """The lane worker that these settings describe; it connects when it takes its first lane."""
     configuration = Configuration(trust=settings.trust, region=settings.region)
     return FoldingWorker(
-        RedisStore(settings.redis, settings.generation, settings.shared_above),
+        RedisStore(settings.redis, settings.generation, settings.shared_above, settings.shape),
         LogProducer(settings.kafka, client_id="scv-worker"),
         Folder(Projection(configuration)),
         Labels(settings.generation, settings.config),

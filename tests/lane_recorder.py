@@ -26,7 +26,7 @@ from streams.lanes import Batch, LaneWorker
 # The embedded broker forms a group after half of it; Apache Kafka allows no less.
 SESSION_TIMEOUT_SECONDS = 6.0
 
-WAIT_SECONDS_MAX = 60.0
+WAIT_SECONDS_MAX = 180.0
 
 
 LANES = [Lane("facts", partition) for partition in range(4)]

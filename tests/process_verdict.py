@@ -9,6 +9,7 @@ Guarantees:
 from __future__ import annotations
 
 import json
+from base64 import b64decode
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -141,19 +142,46 @@ def assert_settled(url: str, records: Sequence[Record]) -> None:
         assert progress == (ends[lane],) * 3, f"{lane}: next, end, assembled are {progress}"
 
 
-def assert_dead_letters(kafka: str, expected: Expected) -> int:
+def assert_dead_letters(kafka: str, expected: Expected, records: Sequence[Record]) -> int:
     """Every record that is no event has its dead letter, always the same one; gives how many came again."""
     letters: dict[str, bytes | None] = {}
     came = 0
     for record in read_topic(kafka, DEAD_LETTERS):
         name = json.loads(record.value or b"")["id"]
-        assert letters.setdefault(name, record.value) == record.value, (
-            f"two different dead letters for {name}"
-        )
+        assert letters.setdefault(name, record.value) == record.value, f"{name}: two different dead letters"
         came += 1
-    reasons = {name: json.loads(value or b"")["data"]["reason"] for name, value in letters.items()}
-    assert reasons == expected.letters
+    told_of = {name: json.loads(value or b"")["data"] for name, value in letters.items()}
+    assert {name: data["reason"] for name, data in told_of.items()} == expected.letters
+    for record in records:
+        if (data := told_of.get(f"{record.lane}@{record.offset}")) is not None:
+            assert_carried(record, data)
     return came - len(letters)
+
+
+def assert_carried(record: Record, data: Document) -> None:
+    """A dead letter holds the record as it was; what it has no room for, it counts."""
+    fields = [(record.key, data["key_base64"]), (record.value, data["value_base64"])]
+    if data["headers"] or not data["omitted_bytes"]:
+        assert [(name, decoded(one)) for name, one in told_headers(data)] == record.headers, record.place
+    else:
+        fields += [(name.encode() + (value or b""), None) for name, value in record.headers]
+    omitted_bytes = 0
+    for raw, carried in fields:
+        if carried is None:
+            omitted_bytes += len(raw or b"")
+        else:
+            assert decoded(carried) == raw, record.place
+    assert omitted_bytes == data["omitted_bytes"], record.place
+
+
+def told_headers(data: Document) -> list[tuple[str, str | None]]:
+    """The headers of a dead letter."""
+    return [(one["name"], one["value_base64"]) for one in data["headers"]]
+
+
+def decoded(carried: str | None) -> bytes | None:
+    """The bytes of a field."""
+    return None if carried is None else b64decode(carried)
 
 
 def assert_link_log(kafka: str, expected: Expected) -> int:
@@ -199,7 +227,7 @@ def assert_all(kafka: str, url: str) -> dict[str, int]:
     expected = expected_of(records)
     assert_settled(url, records)
     assert_profiles(url, expected)
-    letters_again = assert_dead_letters(kafka, expected)
+    letters_again = assert_dead_letters(kafka, expected, records)
     facts_again = assert_link_log(kafka, expected)
     assert_notices(kafka, expected)
     assert_lookups(url, expected)

@@ -126,8 +126,8 @@ def endless(seed: int, **knobs: object) -> Iterator[Record]:
 class Writer(threading.Thread):
     """Writes records to the lanes that they name, a chunk at a time, until told that it is enough.
 
-    What was not acknowledged is written again: the log may hold it twice, as from any source. Only what the log
-    holds in the end counts.
+    What was not acknowledged is written again: the log may hold it twice, as from any source. Only what the
+    log holds in the end counts.
     """
 
     def __init__(self, kafka: str, records: Iterable[Record], pause_seconds: float) -> None:
@@ -147,7 +147,7 @@ class Writer(threading.Thread):
                         return
                     while not self._written(producer, chunk):
                         pass
-        except BaseException as failure:
+        except BaseException as failure:  # noqa: BLE001 - kept for the test, which raises it
             self.failure = failure
 
     def _written(self, producer: LogProducer, chunk: list[Record]) -> bool:
@@ -185,13 +185,20 @@ class World:
     """Topics, workers and what they need; `with` ends all processes that it started."""
 
     def __init__(
-        self, kafka: str, redis: str, directory: Path, workers: int = 2, partitions: int = 3, **settings: object
+        self,
+        kafka: str,
+        redis: str,
+        directory: Path,
+        workers: int = 2,
+        partitions: int = 3,
+        **settings: object,
     ) -> None:
         self.kafka, self.redis = kafka, redis
         create_topics(kafka, partitions, GENERATION)
         self.lanes = sorted(Lane(*lane) for lane in lane_ends(kafka, DOMAIN_TOPICS))
         self.workers = [
-            WorkerProcess("ABCDEFGH"[number], directory, kafka, redis, **settings) for number in range(workers)
+            WorkerProcess("ABCDEFGH"[number], directory, kafka, redis, **settings)
+            for number in range(workers)
         ]
         self.writer: Writer | None = None
 
@@ -240,7 +247,7 @@ class World:
         for worker in self.workers:
             ended = worker.ended
             if ended == EXIT_AWAY and worker.lives > 1:
-                # Started again while the broker was away: it says so and ends. Whoever runs workers starts them again.
+                # Started while the broker was away: it says so and ends; whoever runs it starts it again.
                 worker.start()
             else:
                 assert ended is None, f"worker {worker.name} ended by itself with {ended}\n{self.said()}"
@@ -274,7 +281,9 @@ class World:
     def where(self) -> str:
         """Each lane that is behind, for people."""
         found, ends = read_progress(self.redis, GENERATION, self.lanes), self.ends()
-        return "\n".join(f"{lane}: {at}, ends at {ends[lane]}" for lane, at in found.items() if at[2] < ends[lane])
+        return "\n".join(
+            f"{lane}: {at}, ends at {ends[lane]}" for lane, at in found.items() if at[2] < ends[lane]
+        )
 
     def said(self) -> str:
         """What all workers said last, and what the writer met."""

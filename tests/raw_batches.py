@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket
 import struct
+import time
 from collections.abc import Sequence
 from typing import Self
 
@@ -18,6 +19,8 @@ CODECS = {"none": 0, "gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}
 # The builder closes a batch beyond this; ours may be as large as they like.
 BATCH_BYTES_MAX = 2**31 - 1
 PRODUCE, PRODUCE_VERSION, ALL_IN_SYNC, TIMEOUT_MS = 0, 7, -1, 30_000
+# Unknown topic or partition, no leader, not the leader.
+NOT_YET = (3, 5, 6)
 
 Header = tuple[bytes, bytes | None]
 RawRecord = tuple[bytes | None, bytes | None, Sequence[Header]]
@@ -52,6 +55,16 @@ def append_batch(
     for offset, (key, value, headers) in enumerate(records):
         builder.append(offset, timestamp_ms, key, value, [(Name(name), content) for name, content in headers])
     batch = bytes(builder.build())
+    deadline = time.monotonic() + TIMEOUT_MS / 1000
+    while error := _append(bootstrap, topic, partition, batch):
+        # A topic that was just created may have no leader yet.
+        if error not in NOT_YET or time.monotonic() > deadline:
+            raise RuntimeError(f"{bootstrap}: {topic}[{partition}]: a batch was refused with error {error}")
+        time.sleep(0.05)
+
+
+def _append(bootstrap: str, topic: str, partition: int, batch: bytes) -> int:
+    """One try; the broker's error code, 0 for none."""
     body = struct.pack(">hhi", PRODUCE, PRODUCE_VERSION, 1) + _text(b"raw")
     body += struct.pack(">h", -1) + struct.pack(">hi", ALL_IN_SYNC, TIMEOUT_MS)  # no transaction
     body += struct.pack(">i", 1) + _text(topic.encode())
@@ -62,12 +75,8 @@ def append_batch(
         (size,) = struct.unpack(">i", _read(connection, 4))
         answer = _read(connection, size)
     # Correlation id, one topic by name, one partition: its number, then the error.
-    at = 4 + 4 + 2 + len(topic.encode()) + 4 + 4
-    (error,) = struct.unpack_from(">h", answer, at)
-    if error:
-        raise RuntimeError(
-            f"{bootstrap}: {topic}[{partition}]: the broker refused a batch with error {error}"
-        )
+    (error,) = struct.unpack_from(">h", answer, 4 + 4 + 2 + len(topic.encode()) + 4 + 4)
+    return error
 
 
 def _text(raw: bytes) -> bytes:

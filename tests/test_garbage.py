@@ -1,4 +1,4 @@
-"""Garbage never stops a lane: each record of it becomes a dead letter for its own reason, all events are folded.
+"""Garbage never stops a lane: each record of it is a dead letter for its own reason, all events are folded.
 
 The records are appended as batches of bytes, compressed with every codec: also what producer libraries refuse
 to write.
@@ -33,12 +33,13 @@ def fold_among_garbage(directory: Path, items: Sequence[Item], seed: int, worker
         EmbeddedStore() as store,
         World(broker.bootstrap, store.url, directory, workers, PARTITIONS) as world,
     ):
+        now_ms = time.time_ns() // 1_000_000
         for lane, codec, records in batches(items, seed):
-            append_batch(broker.bootstrap, *lane, records, codec)
+            append_batch(broker.bootstrap, *lane, records, codec, now_ms)
         world.wait_for_all("garbage and events are behind us")
         world.stop()
         figures = assert_all(world.kafka, world.redis)
-        assert reasons_read_back(broker.bootstrap) == reasons_meant(items)
+        assert expected_of(read_log(broker.bootstrap)).letters == reasons_meant(items)
     reasons = Counter(str(item.reason) for item in items if item.reason)
     return {**figures, "reasons": reasons, "seconds": round(time.monotonic() - began)}
 
@@ -54,13 +55,9 @@ def reasons_meant(items: Sequence[Item]) -> dict[str, str]:
     return meant
 
 
-def reasons_read_back(kafka: str) -> dict[str, str]:
-    """What the records that the log holds must become, by coordinates."""
-    return expected_of(read_log(kafka)).letters
-
-
 def test_thousands_of_garbage_records_stop_no_lane(tmp_path: Path) -> None:
-    figures = fold_among_garbage(tmp_path, garbage_log(1, garbage=5_000, good=1_000, partitions=PARTITIONS), 1, 1)
+    items = garbage_log(1, garbage=5_000, good=1_000, partitions=PARTITIONS)
+    figures = fold_among_garbage(tmp_path, items, 1, workers=1)
     assert figures["dead_letters"] == 5_026
 
 
@@ -69,7 +66,7 @@ def test_a_hundred_thousand_garbage_records_stop_no_lane(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     items = garbage_log(2, garbage=100_000, good=20_000, partitions=PARTITIONS)
-    figures = fold_among_garbage(tmp_path, items, 2, 2)
+    figures = fold_among_garbage(tmp_path, items, 2, workers=2)
     assert figures["dead_letters"] >= 100_000
     with capsys.disabled():
         print(f"\n{json.dumps(figures)}")

@@ -221,6 +221,28 @@ def test_after_a_lost_answer_every_lane_looks_for_its_marks_again(scene: Scene) 
     scene.ends_well()
 
 
+@pytest.mark.parametrize("older", ["empty", "half"])
+def test_a_mark_stays_while_the_parts_that_were_read_are_older_than_it(scene: Scene, older: str) -> None:
+    def go_back(world: World, actor: Actor) -> None:
+        committed.append(world.shelf.snapshot())
+        world.set_back({} if older == "empty" else scene.half, lambda key: key[0] == LANE)
+
+    def go_forth(world: World, actor: Actor) -> None:
+        # As if another worker had folded the same records again, and died.
+        world.set_back(committed[0], lambda key: key[0] == LANE)
+
+    committed: list[Snapshot] = []
+    scene.on("between membership and parts", go_back)
+    scene.on("before marks close", go_forth)
+    scene.step(scene.first)
+    assert version(scene) == "0.3"
+    assert ADA in scene.world.shelf.lane(SALES).marks
+    scene.first.idle()
+    assert version(scene) == "0.5"
+    assert not scene.world.shelf.lane(SALES).marks
+    scene.ends_well()
+
+
 def test_lanes_noted_before_a_commit_survive_a_store_that_went_back_in_between(scene: Scene) -> None:
     def forget_lanes(world: World, actor: Actor) -> None:
         world.set_back(scene.half, lambda key: key[0] == LANES)

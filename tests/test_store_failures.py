@@ -65,7 +65,7 @@ def writes(store: RedisStore) -> dict[str, Any]:
     }
 
 
-def refused(store: RedisStore, *others: str) -> None:
+def refused(store: RedisStore) -> None:
     """Nothing that writes happens, and each says that the store is away."""
     for name, call in writes(store).items():
         with pytest.raises(StoreAway) as away:
@@ -129,6 +129,14 @@ def test_memory_that_fills_up_within_a_batch_leaves_whole_commits(store: RedisSt
     kept = store.parts([(LANE, f"crm:{number}.{offset}") for offset in range(4, 41) for number in (1, 2)])
     assert [part is not None for part in kept] == [offset <= at for offset in range(4, 41) for _ in (1, 2)]
     assert len(store.marks(LANE)) == 1 + 2 * (at - 3)
+
+
+def test_a_primary_without_the_replicas_it_needs_writes_nothing(store: RedisStore, client: Any) -> None:
+    client.config_set("min-replicas-to-write", "1")
+    refused(store)
+    untouched(store, client)
+    client.config_set("min-replicas-to-write", "0")
+    works(store)
 
 
 def test_a_replica_refuses_and_a_new_primary_goes_on(

@@ -194,6 +194,24 @@ class NotesOnlyOnce(FoldingWorker):
         self.assembler._note_again = lambda *_: None  # type: ignore[method-assign]
 
 
+class _ShowsAnything(Assembler):
+    def assemble(
+        self, marked: Mapping[str, Mapping[Lane, int]], fresh: Mapping[str, tuple[Lane, Part]]
+    ) -> set[str]:
+        return super().assemble(
+            {subject: dict.fromkeys(lanes, -1) for subject, lanes in marked.items()}, fresh
+        )
+
+
+class ClosesWhatItDoesNotShow(FoldingWorker):
+    """Closes a mark when its customer is assembled, of whatever parts."""
+
+    def __init__(self, *args, **named) -> None:  # type: ignore[no-untyped-def]
+        super().__init__(*args, **named)
+        real = self.assembler
+        self.assembler = _ShowsAnything(real.store, real.outlet, real.labels, real.name, real.point)
+
+
 class FoldsAnyRange(FoldingWorker):
     """Folds whatever range it is given."""
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from functools import cache
 
 from models.record import Lane, Record
+from streams.lane_worker import FoldingWorker
 from tests.simulation.actors import Actor
 from tests.simulation.cases import Case, made_of
 from tests.simulation.faults import Script
@@ -59,9 +60,9 @@ def two_customers() -> Case:
 class Scene:
     """`first` owns both lanes and stands in their middle, `second` owns nothing."""
 
-    def __init__(self) -> None:
+    def __init__(self, worker_kind: type[FoldingWorker] = FoldingWorker) -> None:
         self.script = Script()
-        self.world = World(two_customers(), 0, faults=self.script, actors=2)
+        self.world = World(two_customers(), 0, faults=self.script, actors=2, worker_kind=worker_kind)
         self.first, self.second = self.world.actors
         self.world.log.grow_to_the_end()
         self.own(self.first)
