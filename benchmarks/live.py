@@ -50,7 +50,7 @@ class Plan(NamedTuple):
     contenders: tuple[str, ...] = tuple(CONTENDERS)
 
 
-FULL = Plan(200_000, 50_000, 3, 60.0, 500, 20.0, 2_000)
+FULL = Plan(200_000, 50_000, 3, 90.0, 500, 20.0, 2_000)
 QUICK = Plan(30_000, 10_000, 1, 5.0, 200, 4.0, 200, latency_contenders=1)
 
 

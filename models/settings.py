@@ -96,7 +96,7 @@ class Settings(BaseSettings):
     @property
     def shape(self) -> str:
         """Hash of everything that shapes parts; another shape is another generation."""
-        return _hash({"parts": PARTS_VERSION, "region": self.region, "trust": self.trust})
+        return _hash({"parts": PARTS_VERSION, "region": self.region, "trust": self.trust, "shared_above": self.shared_above})
 
     @property
     def config(self) -> str:

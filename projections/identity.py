@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from models.bounds import ADDRESSES_MAX, IDENTIFIERS_MAX, RELATED_MAX
+from models.bounds import ADDRESSES_MAX, IDENTIFIERS_MAX, RELATED_MAX, SUBJECTS_MAX
 from models.decoding import Event
 from models.identifiers import customer_id, normalise
 from models.marketing import ProfileUpdated, RelationshipStated
@@ -115,7 +115,7 @@ def _identifiers(state: State, page: Page) -> list[dict[str, Any]]:
             "value": value,
             "status": "linking",
             "verified_at": instant_or_none(held[1]),
-            "sources": held[2],
+            "sources": held[2][:SUBJECTS_MAX],
             "first_seen_at": rfc3339(seen_us),
         }
         for seen_us, kind, value, held in page.cut("identifiers", listed, IDENTIFIERS_MAX, state[0])

@@ -106,6 +106,7 @@ class BatchConsumer(Consumer):
         self._reading: dict[Lane, Reading] = {}
         self._lag_committed: dict[Lane, int] = {}
         self._stir = asyncio.Event()
+        self._kept_error: KafkaError | None = None
 
     # -- Faust's seam: what follows overrides methods of Faust; tests/test_faust_seam.py holds the list.
 
@@ -263,14 +264,44 @@ class BatchConsumer(Consumer):
         if not lanes:
             return []
         try:
-            fetched = await client.getmany(
-                *lanes, timeout_ms=READ_WAIT_MS, max_records=self.limits.round_records_max
-            )
+            fetched = await self._on_client_fetch(client, lanes)
             return await self._on_client_round(client, fetched)
         except (IllegalStateError, NoOffsetForPartitionError):
             # A rebalance took lanes away while they were being read, or gave them anew: then they are not
             # placed yet, and Kafka may have no offset of them, which nobody needs.
             return []
+
+    async def _on_client_fetch(
+        self, client: AIOKafkaConsumer, lanes: Sequence[TopicPartition]
+    ) -> dict[TopicPartition, list[ConsumerRecord]]:
+        """What there is of these lanes, up to the limits of a round; empty if nothing came.
+
+        No portion but the first waits, so nothing changes between them. An error that comes after some records
+        is kept for the next read: what the client has handed over it would not hand over again.
+        """
+        if (error := self._kept_error) is not None:
+            self._kept_error = None
+            raise error
+        limits, found = self.limits, {}
+        count, size_bytes = 0, 0
+        while count < limits.round_records_max and size_bytes < limits.round_bytes_max:
+            portion_max = min(limits.portion_records_max, limits.round_records_max - count)
+            try:
+                portion = await client.getmany(
+                    *lanes, timeout_ms=0 if found else READ_WAIT_MS, max_records=portion_max
+                )
+            except (OffsetOutOfRangeError, RecordTooLargeError) as late:
+                if not found:
+                    raise
+                self._kept_error = late
+                break
+            if not portion:
+                break
+            for tp, records in portion.items():
+                found.setdefault(tp, []).extend(records)
+                count += len(records)
+                size_bytes += sum(record.serialized_value_size for record in records)
+        return found
 
     async def _on_client_round(
         self, client: AIOKafkaConsumer, fetched: Mapping[TopicPartition, Sequence[ConsumerRecord]]
@@ -321,11 +352,13 @@ class BatchConsumer(Consumer):
     async def _on_client_hold(self) -> None:
         """Fetch nothing of the assigned lanes until they are placed."""
         self._reading.clear()
+        self._kept_error = None
         client = self._client()
         client.pause(*client.assignment())
 
     async def _on_client_forget(self) -> None:
         self._reading.clear()
+        self._kept_error = None
 
     async def _on_client_leave(self, lane: Lane) -> None:
         self._reading.pop(lane, None)

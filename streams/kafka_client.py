@@ -42,6 +42,11 @@ class FetchLimits:
 
     # Larger rounds write fewer parts an event. This one is folded in about half a second.
     round_records_max: int = 10_000
+    # Unpacked; some times what a round of ordinary events takes. Compressed records may be a thousand times
+    # larger than what a fetch brings. A round ends with the portion that reaches this.
+    round_bytes_max: int = 32 * 2**20
+    # The client tells the size of records only when it has unpacked them: a portion is what may be too much.
+    portion_records_max: int = 100
     # About 10,000 events of 400 bytes, so that one lane can fill a round.
     lane_bytes_max: int = 4 * 2**20
     fetch_bytes_max: int = 32 * 2**20

@@ -284,6 +284,26 @@ def test_a_dead_letter_gives_back_key_value_and_headers_byte_for_byte(
     )
     assert (_raw(told["key_base64"]), _raw(told["value_base64"])) == (key, value)
     assert [(header["name"], _raw(header["value_base64"])) for header in told["headers"]] == headers
+    assert told["omitted_bytes"] == 0
+
+
+@pytest.mark.parametrize(
+    "key, value, headers, omitted_bytes",
+    [
+        (KEY, b"x" * 1_000_000, (), 1_000_000),
+        (KEY, b"{}", (("h", b"x" * 1_000_000),), 1_000_001),
+        (b"k" * 1_000_000, b"{}", (), 1_000_000),
+        (KEY, b"x" * 600_000, (("\x00" * 1_000, b""),), 0),
+    ],
+)
+def test_a_dead_letter_always_fits_into_one_message_and_counts_what_it_leaves_out(
+    key: bytes, value: bytes, headers: Headers, omitted_bytes: int
+) -> None:
+    fault = Fault(Reason.NOT_JSON, "/ü" * 10_000, "\x00" * 10_000)
+    letter = DeadLetter(fault, "t" * 249, 5, 2**62, -1, key, value, tuple(headers))
+    wire = wire_dead_letter(letter, "2026-03-01T10:42:08Z")
+    assert len(wire) < 1_000_000
+    assert msgspec.json.decode(wire)["data"]["omitted_bytes"] == omitted_bytes
 
 
 def _raw(text: str | None) -> bytes | None:
