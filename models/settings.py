@@ -96,7 +96,8 @@ class Settings(BaseSettings):
     @property
     def shape(self) -> str:
         """Hash of everything that shapes parts; another shape is another generation."""
-        return _hash({"parts": PARTS_VERSION, "region": self.region, "trust": self.trust, "shared_above": self.shared_above})
+        shaping = {name: getattr(self, name) for name in ("region", "trust", "shared_above")}
+        return _hash({"parts": PARTS_VERSION, **shaping})
 
     @property
     def config(self) -> str:
