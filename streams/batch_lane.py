@@ -276,8 +276,8 @@ class BatchConsumer(Consumer):
     ) -> dict[TopicPartition, list[ConsumerRecord]]:
         """What there is of these lanes, up to the limits of a round; empty if nothing came.
 
-        No portion but the first waits, so nothing changes between them. An error that comes after some records
-        is kept for the next read: what the client has handed over it would not hand over again.
+        No portion but the first waits, so nothing changes between them. An error after some records is kept
+        for the next read: what the client has handed over it would not hand over again.
         """
         if (error := self._kept_error) is not None:
             self._kept_error = None

@@ -1,8 +1,8 @@
 """How a topic is partitioned changes nothing: not the number of its lanes, not the hash of whoever writes it.
 
-The same events are written twice: to equally many lanes by the hash of Java's clients, and to a different number
-in each topic by librdkafka's own default. The embedded broker keeps the times that it is given, so that the two
-logs differ in nothing but their lanes; Apache Kafka gives its own.
+The same events are written twice: to equally many lanes by the hash of Java's clients, and to a different
+number in each topic by librdkafka's own default. The embedded broker keeps the times that it is given, so the
+two logs differ in nothing but their lanes; Apache Kafka gives its own.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import pytest
 from confluent_kafka import Producer
 
 from eventlog.admin import create_topics
+from eventlog.apache import ApacheBroker
 from eventlog.embedded import EmbeddedBroker
 from eventlog.topics import BILLING, MARKETING, SALES, SERVICE, Topic, topic_plan
 from models.record import Record
@@ -79,7 +80,7 @@ def test_lanes_and_partitioners_change_no_byte_of_any_profile(tmp_path: Path) ->
 @pytest.mark.campaign
 @pytest.mark.parametrize("seed", [8, 9])
 def test_lanes_and_partitioners_change_nothing_on_apache_kafka(
-    apache_broker, debian_redis: DebianRedis, tmp_path: Path, seed: int
+    apache_broker: ApacheBroker, debian_redis: DebianRedis, tmp_path: Path, seed: int
 ) -> None:
     for lanes, partitioner in ((EQUAL, {"partitioner": "murmur2_random"}), (UNEQUAL, {})):
         servers.empty_broker(apache_broker.bootstrap)
