@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,6 +28,11 @@ CONFIG_VARIABLE = "SCV_CONFIG"
 PARTS_VERSION = 1
 DERIVE_VERSION = 1
 
+_HOST = r"(\[[0-9A-Fa-f:.]+\]|[^\s,:/@\[\]]+)"
+_BROKER = _HOST + r":[0-9]{1,5}"
+_BROKERS = rf"^{_BROKER}( *, *{_BROKER})*$"
+_STORE = rf"^(rediss?://([^\s/@]*@)?{_HOST}(:[0-9]{{1,5}})?(/[0-9]{{0,4}})?|unix://\S+?)(\?\S*)?$"
+
 
 def _split(value: Any) -> Any:
     """`crm, shop` as a variable says it; a TOML file has a list."""
@@ -40,10 +46,10 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="SCV_", extra="forbid", frozen=True)
 
-    kafka: str = Field(
+    kafka: Annotated[str, Field(pattern=_BROKERS)] = Field(
         "127.0.0.1:9092", description="Bootstrap servers of Kafka, as host:port, comma-separated."
     )
-    redis: str = Field(
+    redis: Annotated[str, Field(pattern=_STORE)] = Field(
         "redis://127.0.0.1:6379/0", description="URL of the Redis or Valkey server (7.0 or newer)."
     )
     generation: Annotated[str, Field(pattern=r"^g[1-9][0-9]{0,8}$")] = Field(
@@ -92,6 +98,11 @@ class Settings(BaseSettings):
                 )
             sources += (TomlConfigSettingsSource(settings_cls, toml_file=path),)
         return sources
+
+    @property
+    def redis_shown(self) -> str:
+        """The URL of the store without its password, for lines that people and logs see."""
+        return re.sub(r"://[^@/]*@", "://…@", self.redis)
 
     @property
     def shape(self) -> str:

@@ -18,7 +18,7 @@ def examine(settings: Settings) -> Iterator[Check]:
         info: Any = client.info()
         product, version = _version(info)
         yield Check(
-            "redis", "ok", f"{product} {version} at {settings.redis}, {info['used_memory_human']} used"
+            "redis", "ok", f"{product} {version} at {settings.redis_shown}, {info['used_memory_human']} used"
         )
         try:
             check_server(client)

@@ -40,7 +40,7 @@ def run_inspect(
         where = (
             f"generation {active}" if active else "the store, which holds no view yet: is a worker running?"
         )
-        raise Failure(Exit.NOT_FOUND, f"{settings.redis}: nobody is known as {name!r} in {where}")
+        raise Failure(Exit.NOT_FOUND, f"{settings.redis_shown}: nobody is known as {name!r} in {where}")
     if profile is None:
         _tell_candidates(name, answer.candidates)
     else:

@@ -80,14 +80,17 @@ class Installation:
         """Failure when a worker or a server has ended."""
         for worker in self._workers:
             if not worker.running:
-                said = worker.log_path.read_text(errors="replace").strip().splitlines() or ["it said nothing"]
+                said = worker.log_path.read_text(errors="replace").strip().splitlines() or ["it was killed"]
                 raise Failure(
-                    Exit.FAILED, f"a worker ended by itself: {said[-1].removeprefix('scv worker: ')}"
+                    Exit.FAILED,
+                    f"worker {worker.pid} ended by itself: {said[-1].removeprefix('scv worker: ')}; "
+                    "what runs here ends with it, start again",
                 )
         if not self._broker.running:
             raise Failure(Exit.AWAY, f"the embedded broker at {self.settings.kafka} has ended; start again")
         if not self._store.running:
-            raise Failure(Exit.AWAY, f"the embedded store at {self.settings.redis} has ended; start again")
+            where = self.settings.redis_shown
+            raise Failure(Exit.AWAY, f"the embedded store at {where} has ended; start again")
 
     def ends(self, topics: tuple[str, ...]) -> dict[Lane, int]:
         """The end offset of every lane of these topics."""

@@ -9,6 +9,7 @@ Invariants:
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from rich.columns import Columns
@@ -39,8 +40,20 @@ ALERTS_SHOWN = 3
 DETRACTOR_MAX = 6
 
 
+def printable(value: Any) -> Any:
+    """The value with every text safe for a terminal: what would steer it is shown as the replacement sign."""
+    if isinstance(value, dict):
+        return {name: printable(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [printable(inner) for inner in value]
+    if isinstance(value, str) and not value.isprintable():
+        return "".join(sign if sign.isprintable() else "\ufffd" for sign in value)
+    return value
+
+
 def portrait(profile: Profile, now: datetime, width: int = WIDTH) -> Group:
     """The whole profile, `width` columns wide; sections that it does not hold are left out."""
+    profile = printable(profile)
     shown: list[RenderableType] = []
     if profile.get("summary"):
         shown.append(_header(profile, now))

@@ -61,13 +61,17 @@ def refuse_unfit_store(settings: Settings) -> None:
     client = connect(settings.redis)
     try:
         check_server(client)
+    except redis.AuthenticationError as refused:
+        raise Failure(
+            Exit.REFUSED, f"{settings.redis_shown}: {refused}; check user and password in SCV_REDIS"
+        ) from None
     except (redis.ConnectionError, redis.TimeoutError) as away:
         raise Failure(
-            Exit.AWAY, f"{settings.redis}: Redis does not answer ({away}); start it, or set SCV_REDIS"
+            Exit.AWAY, f"{settings.redis_shown}: Redis does not answer ({away}); start it, or set SCV_REDIS"
         ) from None
     except redis.RedisError as refused:
         raise Failure(
-            Exit.REFUSED, f"{settings.redis}: {refused}; check user, password and database"
+            Exit.REFUSED, f"{settings.redis_shown}: {refused}; check user, password and database"
         ) from None
     finally:
         client.close()

@@ -144,6 +144,7 @@ end
 -- Public: FCALL_RO scv_lookup 1 scv TYPE VALUE  (value normalised: docs/redis.md). One Redis only, since it follows keys.
 -- Gives JSON: {"match":"single|ambiguous|none","generation":…,"customers":[…],"profile":{section:…}|null}.
 local function lookup(keys, args)
+  if #keys ~= 1 or #args ~= 2 then return redis.error_reply('ERR scv_lookup wants: 1 scv TYPE VALUE') end
   local active = redis.call('GET', keys[1] .. ':active')
   if not active then return '{"match":"none","generation":null,"customers":[],"profile":null}' end
   local generation = string.match(active, '^(%S+)')

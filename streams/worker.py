@@ -7,6 +7,7 @@ Invariants:
 
 from __future__ import annotations
 
+import gc
 import sys
 import time
 import uuid
@@ -69,8 +70,12 @@ def run(settings: Settings) -> int:
         print(f"scv worker: {unfit}", file=sys.stderr)
         return EXIT_REFUSED
     except redis.RedisError as away:
-        print(f"scv worker: Redis at {settings.redis}: {away}; start it or set SCV_REDIS", file=sys.stderr)
+        where = settings.redis_shown
+        print(f"scv worker: Redis at {where}: {away}; start it or set SCV_REDIS", file=sys.stderr)
         return EXIT_AWAY
+    # Parts and views hold no cycles, yet the collector would walk all of them again and again, for a third
+    # of a worker's time (docs/performance.md).
+    gc.set_threshold(200_000, 50, 1_000)
     streaming = StreamSettings(
         brokers=settings.kafka,
         group_id=f"scv-{settings.generation}",

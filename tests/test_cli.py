@@ -322,7 +322,12 @@ def workers_of(kafka: str) -> list[str]:
 )
 def test_up_says_when_it_is_ready_and_leaves_nothing_behind(number: int, code: int):
     running = subprocess.Popen(
-        [*SCV, "up", "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*SCV, "up", "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell that runs the tests in the background has them, and all they start, ignore Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509 - no threads here
     )
     try:
         assert running.stdout is not None
@@ -361,3 +366,10 @@ def test_the_demo_counts_what_it_did_on_one_line():
     assert told["customers"] == 23_570 + len(subjects)
     assert told["dead_letters"] == 7
     assert told["seconds"] > 0
+
+
+def test_what_would_steer_a_terminal_is_not_passed_on():
+    from ops.portrait import printable
+
+    shown = printable({"name": ["Eve \x1b[31mX\x07", "\u202eabc", "Ünï 🙂"], "count": 3})
+    assert shown == {"name": ["Eve \ufffd[31mX\ufffd", "\ufffdabc", "Ünï 🙂"], "count": 3}
