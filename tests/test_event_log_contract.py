@@ -216,7 +216,7 @@ def test_flush_raises_when_the_embedded_broker_is_gone(monkeypatch: pytest.Monke
     monkeypatch.setattr(admin, "CONNECT_SECONDS_MAX", 0.5)
     with EmbeddedBroker() as broker:
         admin.create_topics(broker.bootstrap, plan=[FACTS])
-        producer = LogProducer(broker.bootstrap, ack_seconds=1.0)
+        producer = LogProducer(broker.bootstrap, ack_seconds=5.0)
         producer.produce("facts", b"crm:1", b"")
         producer.flush()
     producer.produce("facts", b"crm:2", b"")
@@ -234,7 +234,7 @@ def test_after_a_kill_flush_raises_and_after_a_restart_all_that_was_acknowledged
 ) -> None:
     bootstrap, topic = apache_broker.bootstrap, f"{unique}.facts"
     admin.create_topics(bootstrap, plan=[topics.Topic(topic, 1, FACTS.settings)])
-    producer = LogProducer(bootstrap, ack_seconds=1.0)
+    producer = LogProducer(bootstrap, ack_seconds=5.0)
     producer.produce(topic, b"crm:1", b"acknowledged")
     producer.flush()
     apache_broker.kill()
