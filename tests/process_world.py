@@ -134,6 +134,7 @@ class Writer(threading.Thread):
         super().__init__(name="writer", daemon=True)
         self._kafka, self._records, self._pause_seconds = kafka, iter(records), pause_seconds
         self._enough = threading.Event()
+        self._hurry = 0
         self.failure: BaseException | None = None
         self.trouble = ""
 
@@ -141,7 +142,8 @@ class Writer(threading.Thread):
         """Write on."""
         try:
             with LogProducer(self._kafka, client_id="source") as producer:
-                while not self._enough.wait(self._pause_seconds):
+                while not self._enough.wait(0 if self._hurry else self._pause_seconds):
+                    self._hurry = max(0, self._hurry - 1)
                     chunk = list(islice(self._records, CHUNK_RECORDS))
                     if not chunk:
                         return
@@ -157,6 +159,10 @@ class Writer(threading.Thread):
             self.trouble = str(failed)
             return False
         return True
+
+    def hurry(self, records: int) -> None:
+        """Write so many without a pause: more than workers fold in a moment."""
+        self._hurry = records // CHUNK_RECORDS
 
     def check(self) -> None:
         """Raise what made writing impossible."""

@@ -35,6 +35,9 @@ FIRST = "kill_broker"
 # About 250 records a second: a rebalance leaves a backlog of thousands.
 WRITE_EVERY_SECONDS = 0.2
 
+# What two workers fold in a second or so.
+BACKLOG_RECORDS = 3_000
+
 SHORT = ("kill", "zombie_and_set_back", "kill", "kill")
 LONG = (
     ["kill"] * 24 + ["kill_both"] * 3 + ["zombie"] * 3 + ["zombie_and_set_back"] * 3 + ["save"] * 6
@@ -73,12 +76,12 @@ class Faults:
 
     def zombie(self) -> None:
         """A worker is paused until another has done its work, and goes on with what it was doing."""
-        with self._paused():
+        with self.paused():
             self.world.wait_for_all("the work of a paused worker is done by the other")
 
     def zombie_and_set_back(self) -> None:
         """The same, and the store goes back meanwhile, to where the paused worker believes to be."""
-        with self._paused():
+        with self.paused():
             self.save()
             self.world.wait_for_all("the work of a paused worker is done by the other")
             self.set_back()
@@ -114,9 +117,16 @@ class Faults:
         self.broker.restart()
 
     @contextmanager
-    def _paused(self) -> Iterator[None]:
-        """A worker does nothing inside, while new records wait in all of its lanes."""
+    def paused(self) -> Iterator[None]:
+        """A worker does nothing inside, while new records wait in all of its lanes.
+
+        It is stopped in the middle of much work: what it commits when it goes on is another's by then.
+        """
         victim = self.victim()
+        self.world.wait_for_sharing()
+        self.world.writer.hurry(BACKLOG_RECORDS)
+        self.world.wait_for_flow("lanes move before a pause")
+        time.sleep(0.3 * self.rng.random())
         victim.pause()
         try:
             before = self.world.ends()
@@ -145,13 +155,17 @@ def live_through(
             getattr(faults, name)()
             if rng.random() < 0.5:
                 world.wait_for_all(f"all is well after {name}")
-        world.writer.finish()
+        # Last, with nothing to come after it that would write over what a paused worker has spoilt.
+        with faults.paused():
+            world.writer.finish()
+            world.wait_for_all("the work of a paused worker is done by the other")
+        world.wait_for_sharing()
         world.wait_for_all("all is well in the end")
         world.stop()
     figures = assert_all(world.kafka, world.redis)
     return {
         "seed": seed,
-        "faults": Counter((FIRST, *names)),
+        "faults": Counter((FIRST, *names, "zombie")),
         **figures,
         "seconds": round(time.monotonic() - began),
     }
