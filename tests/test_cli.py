@@ -312,9 +312,9 @@ def gone(ports: list[int]) -> bool:
 
 
 def workers_of(kafka: str) -> list[str]:
-    """The processes whose command line names this broker."""
-    listed = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout
-    return [line for line in listed.splitlines() if "worker" in line and kafka in line]
+    """The processes whose command line names this broker, whatever the width of a terminal may be."""
+    ran = subprocess.run(["ps", "-eww", "-o", "pid,args"], capture_output=True, text=True, check=True)
+    return [line for line in ran.stdout.splitlines() if "worker" in line and kafka in line]
 
 
 @pytest.mark.parametrize(
