@@ -97,7 +97,8 @@ def wins(a: list[Any], b: list[Any]) -> bool:
         return bool(a[0] > b[0])
     if a[1:3] != b[1:3]:
         return bool(a[1:3] > b[1:3])
-    return as_text(a[3:]) > as_text(b[3:])
+    # A lone value is compared as itself: in a list its text would end in a bracket, which beats any digit.
+    return as_text(a[3]) > as_text(b[3]) if len(a) == 4 else as_text(a[3:]) > as_text(b[3:])
 
 
 class Count(Reducer):
