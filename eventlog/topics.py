@@ -13,6 +13,8 @@ import re
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from models.catalogue import link_topic
+
 MARKETING = "marketing.events"
 SALES = "sales.events"
 SERVICE = "service.events"
@@ -62,7 +64,7 @@ def link_log(generation: str) -> str:
         raise ValueError(
             f"generation {generation!r}: at most 32 lower-case letters, digits, dashes, as {FIRST_GENERATION}"
         )
-    return f"scv.{generation}.links"
+    return link_topic(generation)
 
 
 def topic_plan(partitions: int = PARTITIONS, generation: str = FIRST_GENERATION) -> tuple[Topic, ...]:

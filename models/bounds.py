@@ -29,6 +29,14 @@ ADDRESSES_MAX = 5
 BASKETS_MAX = 5
 # Household and company, not a social network.
 RELATED_MAX = 5
+# Possible matches that the graph offers of one customer: a person goes through them one by one.
+RELATED_KEPT = 20
+# Identifiers of one customer that link nobody, as its placement names them: four times what a profile shows.
+STATUSES_MAX = 200
+# Facts remembered of one edge: a part that knows more identifiers than it keeps states them again and again.
+EDGE_FACTS_MAX = 64
+# Edges that a merge or a split shows as its reason.
+EVIDENCE_MAX = 20
 # Every other list: what fits on one screen of an agent's desktop without paging.
 LIST_MAX = 20
 # More than the profile has lists; a test counts them.

@@ -28,6 +28,7 @@ DOMAIN_TOPICS: tuple[str, ...] = ("marketing.events", "sales.events", "service.e
 COMMAND_TOPIC = "identity.commands"
 DEAD_LETTER_TOPIC = "scv.dead-letters"
 CHANGES_TOPIC = "scv.changes"
+MERGES_TOPIC = "customer.merges"
 
 Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
 
@@ -53,6 +54,11 @@ UPCASTERS: Mapping[tuple[str, int], Upcaster] = {
     ("marketing.consent_changed", 1): _consent_status_became_granted,
     ("sales.order_placed", 1): _order_total_became_amount,
 }
+
+
+def link_topic(generation: str) -> str:
+    """The topic of a generation's link facts."""
+    return f"scv.{generation}.links"
 
 
 def domain_of(wire_type: str) -> str:

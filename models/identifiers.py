@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from functools import lru_cache
 
 import phonenumbers
@@ -48,23 +50,31 @@ def customer_id(founder: str) -> str:
     return "cus_" + "".join(_ALPHABET[number >> shift & 31] for shift in range(_ID_BITS - 5, -1, -5))
 
 
-@lru_cache(maxsize=65_536)
-def normalise(kind: str, value: str, region: str = "DE") -> str | None:
-    """An identifier's value in its one form; None when it says nothing about a person.
+def normal_form(
+    form: str, value: str, region: str, blocked_values: AbstractSet[str], blocked_mailboxes: tuple[str, ...]
+) -> str | None:
+    """A value in its one form; None when it says nothing about a person.
 
-    Phones become E.164 (their own `+`, else the numbering plan of `region`, ISO 3166), emails are trimmed and
-    lower-cased, other values trimmed.
+    `phone` becomes E.164 (its own `+`, else the numbering plan of `region`, ISO 3166), `email` is lower case,
+    `lower`, `upper` and `digits` are what they say; all are trimmed. Blocked values are compared in any case,
+    as they were written and in their form; `blocked_mailboxes` are how an email must not begin.
     """
     value = value.strip()
-    if value.casefold() in BLOCKED_VALUES:
+    if not value or value.casefold() in blocked_values:
         return None
-    if kind == "email":
-        value = value.lower()
-        name, at, host = value.rpartition("@")
-        return value if name and host and at and not value.startswith(BLOCKED_MAILBOXES) else None
-    if kind == "phone":
-        return _phone(value, region)
-    return value
+    normal = _FORMS[form](value, region)
+    if not normal or normal.casefold() in blocked_values:
+        return None
+    return None if form == "email" and normal.startswith(blocked_mailboxes) else normal
+
+
+@lru_cache(maxsize=65_536)
+def normalise(kind: str, value: str, region: str = "DE") -> str | None:
+    """An identifier's value as the default rules have it: emails, phones, and everything else trimmed."""
+    if kind == EMPLOYEE_NAMESPACE:
+        return None
+    form = kind if kind in ("email", "phone") else "text"
+    return normal_form(form, value, region, BLOCKED_VALUES, BLOCKED_MAILBOXES)
 
 
 def _phone(value: str, region: str) -> str | None:
@@ -78,10 +88,30 @@ def _phone(value: str, region: str) -> str | None:
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
 
 
-def parse_identifier(text: str, region: str = "DE") -> tuple[str, str] | None:
-    """`phone:+49 30 901820` as `("phone", "+4930901820")`; None when it is no identifier."""
+def _email(value: str, _: str) -> str | None:
+    value = value.lower()
+    name, _, host = value.rpartition("@")
+    return value if name and host else None
+
+
+_FORMS: dict[str, Callable[[str, str], str | None]] = {
+    "text": lambda value, _: value,
+    "lower": lambda value, _: value.lower(),
+    "upper": lambda value, _: value.upper(),
+    "digits": lambda value, _: "".join(character for character in value if character in "0123456789"),
+    "email": _email,
+    "phone": _phone,
+}
+
+
+def split_name(text: str) -> tuple[str, str] | None:
+    """Type and value of `type:value`, the value as it is written; None when there is no such type."""
     kind, colon, value = text.strip().partition(":")
-    if not colon or not _TYPE.fullmatch(kind):
-        return None
-    normal = normalise(kind, value, region)
-    return None if normal is None else (kind, normal)
+    return (kind, value) if colon and _TYPE.fullmatch(kind) else None
+
+
+def parse_identifier(text: str, region: str = "DE") -> tuple[str, str] | None:
+    """`phone:+49 30 901820` as `("phone", "+4930901820")` by the default rules; None when it is none."""
+    named = split_name(text)
+    value = None if named is None else normalise(*named, region)
+    return None if named is None or value is None else (named[0], value)

@@ -1,16 +1,26 @@
-"""Link facts, what a lane tells the identity graph: a subject exists; it states an identifier.
+"""Link facts, all that the identity graph ever hears: what lanes saw, and what persons and programs decided.
 
 Invariants:
 - A fact names the lane and offset that it was read at, so that duplicates and order change nothing.
+- Commands are facts of the commands' lane, with their own offsets: the graph has one input.
 """
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
+
+# An actor under this is a program: the weakest voice there is.
+PROGRAM_PREFIX = "matcher/"
 
 
 class LinkFact(msgspec.Struct, frozen=True, omit_defaults=True):
-    """`identifier` is `type:value`, normalised; None: the lane saw the subject for the first time."""
+    """`identifier` is `type:value`, normalised; None: the lane saw the subject for the first time.
+
+    With a `command`, `identifier` is the other node of the pair; `erased` voids the subject's facts of this
+    lane up to this offset, and names no other.
+    """
 
     subject: str
     lane: str
@@ -18,8 +28,31 @@ class LinkFact(msgspec.Struct, frozen=True, omit_defaults=True):
     log_us: int
     identifier: str | None = None
     verified: bool = False
+    command: Literal["link", "unlink", "verify", "erased"] | None = None
+    actor: str | None = None
+    reason: str | None = None
+
+    @property
+    def by_program(self) -> bool:
+        """Whether a program speaks, and no person."""
+        return self.actor is not None and self.actor.startswith(PROGRAM_PREFIX)
+
+
+_decode = msgspec.json.Decoder(LinkFact).decode
 
 
 def wire_link_fact(fact: LinkFact) -> bytes:
     """The value for the generation's link log; its key is the subject."""
     return msgspec.json.encode(fact)
+
+
+def read_link_fact(value: bytes | None) -> LinkFact | None:
+    """The fact of a record of the link log; None when it is none."""
+    if value is None:
+        return None
+    try:
+        fact = _decode(value)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    pair = fact.command in ("link", "unlink", "verify")
+    return None if (pair and fact.identifier is None) or fact.offset < 0 else fact

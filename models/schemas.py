@@ -15,11 +15,14 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field
 from pydantic.json_schema import GenerateJsonSchema
 
+from models.bounds import EVIDENCE_MAX
 from models.catalogue import event_model
 from models.dead_letter import Reason
 from models.event import EVENT_TYPES, Shape
-from models.fields import Instant
-from models.profile import Profile
+from models.fields import Instant, SubjectName
+from models.merge import EdgeStatus, EdgeStrength, Kind
+from models.profile import CustomerId, Profile
+from models.profile_sections import Moment
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 # A name, not an address: nothing is served there, and nothing is ever fetched.
@@ -73,6 +76,53 @@ class DeadLetterEvent(Shape):
     data: DeadLetterData
 
 
+class MergedCustomer(Shape):
+    """A customer before or after."""
+
+    customer_id: CustomerId
+    founder: Annotated[SubjectName, Field(description="The subject whose hash the customer id is.")]
+    members: Annotated[list[SubjectName], Field(min_length=1, description="By name, the founder too.")]
+
+
+class MergeEdge(Shape):
+    """What was stated or commanded of two names, and what it is worth now."""
+
+    subject: SubjectName
+    other: Annotated[str, Field(min_length=3, description="The identifier or subject, as `type:value`.")]
+    status: Annotated[EdgeStatus, Field(description="After the change.")]
+    strength: Annotated[EdgeStrength, Field(description="Who says so: a person, a source, a program.")]
+    first_seen_at: Annotated[Moment, Field(description="When it was first logged, or commanded.")]
+    actor: Annotated[str | None, Field(description="Whose command it is; null for what a source stated.")]
+    reason: Annotated[str | None, Field(description="Why, in the actor's words.")]
+
+
+class MergeData(Shape):
+    """Customers that one fact has changed, before and after, and the edges that are the reason."""
+
+    generation: str
+    position: Annotated[
+        int, Field(ge=1, description="Of the fact in the generation's link log: its offset + 1.")
+    ]
+    kind: Kind
+    rule: Annotated[str, Field(description="What did it, in one word; docs/topics.md lists them.")]
+    before: Annotated[list[MergedCustomer], Field(min_length=1)]
+    after: Annotated[list[MergedCustomer], Field(min_length=1)]
+    edges: Annotated[list[MergeEdge], Field(max_length=EVIDENCE_MAX)]
+
+
+class MergeEvent(Shape):
+    """A record of `customer.merges`. Its id is a hash of position and founder: a repeat is recognisable."""
+
+    specversion: Literal["1.0"]
+    id: Annotated[str, Field(pattern=r"^mrg_[0-9a-f]{16}$")]
+    source: Literal["scv"]
+    type: Literal["customer.merged", "customer.split", "customer.regrouped", "customer.refounded"]
+    time: Annotated[Moment, Field(description="When the fact was logged.")]
+    subject: Annotated[CustomerId, Field(description="The first customer after it; also the record's key.")]
+    datacontenttype: Literal["application/json"]
+    data: MergeData
+
+
 def event_schema_id(wire_type: str) -> str:
     """The `$id` of an event type's current version, also the `dataschema` that names it."""
     return f"{ROOT}/events/{wire_type}/{EVENT_TYPES[wire_type].version}"
@@ -93,6 +143,11 @@ def dead_letter_schema() -> dict[str, Any]:
     return _schema(DeadLetterEvent, f"{ROOT}/dead_letter/1", "scv.dead_letter")
 
 
+def merge_schema() -> dict[str, Any]:
+    """The schema of a record of `customer.merges`."""
+    return _schema(MergeEvent, f"{ROOT}/merge/1", "customer.merges")
+
+
 class _Generator(GenerateJsonSchema):
     """Pydantic's, which sorts all keys but the names of properties; those keep the order of the models."""
 
@@ -108,7 +163,11 @@ def _schema(model: type[BaseModel], schema_id: str, title: str) -> dict[str, Any
 
 def files() -> Mapping[str, str]:
     """Every schema's text by its path under `schemas/`, in order of the paths."""
-    schemas = {"profile.json": profile_schema(), "dead_letter.json": dead_letter_schema()}
+    schemas = {
+        "profile.json": profile_schema(),
+        "dead_letter.json": dead_letter_schema(),
+        "merge.json": merge_schema(),
+    }
     for wire_type, kind in EVENT_TYPES.items():
         schemas[f"events/{wire_type}.{kind.version}.json"] = event_schema(wire_type)
     return {path: _text(schemas[path]) for path in sorted(schemas)}

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,6 +23,8 @@ from pydantic_settings import (
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
+
+from models.rules import IdentityRules, read_rules
 
 CONFIG_VARIABLE = "SCV_CONFIG"
 # Changed by hand when a change of the code changes what parts hold or what the profile says of them.
@@ -41,6 +44,11 @@ def _split(value: Any) -> Any:
     return tuple(name for part in value.split(",") if (name := part.strip()))
 
 
+def _none_if_empty(value: Any) -> Any:
+    """A variable that is set to nothing, as compose files write it, names no file."""
+    return None if value == "" else value
+
+
 class Settings(BaseSettings):
     """What a worker or a command needs to know; docs/settings.md explains each for an operator."""
 
@@ -55,16 +63,13 @@ class Settings(BaseSettings):
     generation: Annotated[str, Field(pattern=r"^g[1-9][0-9]{0,8}$")] = Field(
         "g1", description="The generation of Redis keys that this worker builds."
     )
-    region: Annotated[str, Field(pattern=r"^[A-Z]{2}$")] = Field(
-        "DE", description="Numbering plan (ISO 3166) of phone numbers that are written without a +."
+    rules: Annotated[Path | None, BeforeValidator(_none_if_empty)] = Field(
+        None,
+        description="TOML file of identity rules: what differs there from the defaults of docs/identity.md.",
     )
     trust: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), Field(max_length=50)] = Field(
         (),
         description="CloudEvents sources from the most trusted on; a source not named here is trusted least.",
-    )
-    shared_above: Annotated[int, Field(ge=1, le=100)] = Field(
-        5,
-        description="An identifier stated by more people than this is shared; an index entry holds one more.",
     )
     partitions: Annotated[int, Field(ge=1, le=10_000)] = Field(
         8, description="Partitions of each domain topic that `scv topics create` creates."
@@ -104,11 +109,15 @@ class Settings(BaseSettings):
         """The URL of the store without its password, for lines that people and logs see."""
         return re.sub(r"://[^@/]*@", "://…@", self.redis)
 
+    @cached_property
+    def identity_rules(self) -> IdentityRules:
+        """The rules of the file, or the defaults; read at the first use. RulesError: one line."""
+        return read_rules(self.rules)
+
     @property
     def shape(self) -> str:
         """Hash of everything that shapes parts; another shape is another generation."""
-        shaping = {name: getattr(self, name) for name in ("region", "trust", "shared_above")}
-        return _hash({"parts": PARTS_VERSION, **shaping})
+        return _hash({"parts": PARTS_VERSION, "trust": self.trust, "rules": self.identity_rules.shape})
 
     @property
     def config(self) -> str:

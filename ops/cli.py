@@ -15,6 +15,8 @@ import typer
 from typer.exceptions import Abort
 
 from ops.failures import Exit, Failure, failure_of, one_line, traced
+from ops.identity_cli import identity_app
+from ops.options import ActiveGeneration, AsJson, Generation, Kafka, Redis
 
 app = typer.Typer(
     name="scv", no_args_is_help=True, rich_markup_mode="rich", pretty_exceptions_enable=False,
@@ -24,16 +26,7 @@ app = typer.Typer(
 )  # fmt: skip
 topics_app = typer.Typer(no_args_is_help=True, help="The topics of the event log.", rich_markup_mode="rich")
 app.add_typer(topics_app, name="topics")
-
-Kafka = Annotated[
-    str | None, typer.Option("--kafka", metavar="HOST:PORT", help="Bootstrap servers, instead of SCV_KAFKA.")
-]
-Redis = Annotated[str | None, typer.Option("--redis", metavar="URL", help="The store, instead of SCV_REDIS.")]
-Generation = Annotated[
-    str | None,
-    typer.Option("--generation", metavar="gN", help="Generation of the view, instead of SCV_GENERATION."),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and nothing else there.")]
+app.add_typer(identity_app, name="identity")
 
 
 @app.command()
@@ -178,32 +171,34 @@ def import_file(
 
 @app.command()
 def inspect(
-    name: Annotated[
-        str, typer.Argument(help="crm:4711, phone:…, email:…, order:O-8, cus_…", show_default=False)
+    names: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="NAME...", help="crm:4711, phone:…, email:…, order:O-8, cus_…", show_default=False
+        ),
     ],
     sections: Annotated[
         str | None, typer.Option(metavar="A,B", help="Only these sections, such as billing,service.")
     ] = None,
     redis: Redis = None,
-    generation: Annotated[
-        str | None, typer.Option(metavar="gN", help="Instead of the active generation.")
-    ] = None,
+    generation: ActiveGeneration = None,
     as_json: AsJson = False,
 ) -> int:
     """Show a customer's profile, found by any subject, identifier, reference or customer id.
 
-    Several customers that answer to the name are listed, with the reasons of
-    each; when there is none the exit code is 4.
+    Several names at once must agree on one customer. Several customers that
+    answer are listed, with the reasons of each; when there is none the exit
+    code is 4. An old id leads to the customer that it was merged into.
 
     \b
     Examples:
       scv inspect crm:4711
       scv inspect "phone:+49 30 901820" --sections summary,billing
-      scv inspect order:O-8 --json
+      scv inspect email:ada@example.com order:O-8 --json
     """
     from ops.inspecting import run_inspect
 
-    return run_inspect(name, sections=sections, redis=redis, generation=generation, as_json=as_json)
+    return run_inspect(names, sections=sections, redis=redis, generation=generation, as_json=as_json)
 
 
 @app.command()

@@ -13,6 +13,7 @@ from typing import Any
 
 import pydantic
 
+from models.rules import RulesError
 from models.settings import CONFIG_VARIABLE, Settings
 from ops.failures import Exit, Failure
 
@@ -23,7 +24,12 @@ def settings_with(**chosen: Any) -> Settings:
     if path and not Path(path).is_file():
         raise Failure(Exit.USAGE, f"{CONFIG_VARIABLE}={path}: no such file; name a TOML file or unset it")
     try:
-        return Settings(**{name: value for name, value in chosen.items() if value is not None})
+        settings = Settings(**{name: value for name, value in chosen.items() if value is not None})
+        # Read here, so that a wrong file of rules is found before anything is connected to.
+        _ = settings.identity_rules
+        return settings
+    except RulesError as error:
+        raise Failure(Exit.USAGE, str(error)) from None
     except tomllib.TOMLDecodeError as error:
         raise Failure(Exit.USAGE, f"{path}: not TOML: {error}") from None
     except pydantic.ValidationError as error:

@@ -11,14 +11,18 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
+from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from api.lookup import Answer, lookup
 from eventlog.producing import LogProducer
-from eventlog.topics import DEAD_LETTERS
+from eventlog.topics import DEAD_LETTERS, link_log
 from models.catalogue import DOMAIN_TOPICS
 from ops.ada import SUBJECT as ADA
 from ops.answers import say, say_json, show, width
+from ops.demo_identity import tell_identity
 from ops.failures import Exit, Failure
 from ops.import_map import load_map
 from ops.importing import run_import
@@ -74,7 +78,15 @@ def _work(installation: Installation, customers: int, seed: int, *, quiet: bool)
         elif not quiet:
             say(f"{CDNOW} is not part of this installation: the demo goes on with the population alone")
         _produce_population(producer, [*events(seed, customers, end), *broken_events(end)], quiet=quiet)
-    folded = _wait(installation, quiet=quiet)
+    folded = _wait(installation, DOMAIN_TOPICS, "folding                     ", "events", quiet=quiet)
+    # What the workers have told the graph by now is all that it will hear.
+    _wait(
+        installation,
+        (link_log(installation.settings.generation),),
+        "placing who is who          ",
+        "facts",
+        quiet=quiet,
+    )
     return Done(
         events=folded,
         customers=count_profiles(installation.settings.redis, installation.settings.generation),
@@ -99,11 +111,11 @@ def _produce_population(producer: LogProducer, history: Sequence[Happening], *, 
         producer.flush()
 
 
-def _wait(installation: Installation, *, quiet: bool) -> int:
-    """Return when every record is in a profile or a dead letter; how many records there are."""
-    ends = installation.ends(DOMAIN_TOPICS)
+def _wait(installation: Installation, topics: tuple[str, ...], label: str, unit: str, *, quiet: bool) -> int:
+    """Return when every record of these topics is worked in, or a dead letter; how many there are."""
+    ends = installation.ends(topics)
     total, before, moved_at = sum(ends.values()), 0, time.monotonic()
-    with Progress("folding                     ", total, "events", quiet=quiet) as progress:
+    with Progress(label, total, unit, quiet=quiet) as progress:
         while (assembled := installation.assembled(ends)) < total:
             installation.check()
             progress.update(assembled)
@@ -112,7 +124,7 @@ def _wait(installation: Installation, *, quiet: bool) -> int:
             elif time.monotonic() - moved_at > STALL_SECONDS_MAX:
                 raise Failure(
                     Exit.FAILED,
-                    f"the worker stands at {assembled:,} of {total:,} events for {STALL_SECONDS_MAX:.0f} s; "
+                    f"the worker stands at {assembled:,} of {total:,} {unit} for {STALL_SECONDS_MAX:.0f} s; "
                     "start again, and report it if it happens twice",
                 )
             time.sleep(LOOK_EVERY_SECONDS)
@@ -126,20 +138,26 @@ def count_profiles(url: str, generation: str) -> int:
 
     client = connect(url)
     try:
-        pattern = Keys(generation).profile("cus_*")
-        return sum(1 for _ in client.scan_iter(match=pattern, count=5_000))
+        keys = client.scan_iter(match=Keys(generation).profile("cus_*"), count=5_000)
+        live = 0
+        # Customers that were merged away have left a tombstone.
+        for some in iter(lambda: list(islice(keys, 5_000)), []):
+            pipe = client.pipeline(transaction=False)
+            for key in some:
+                pipe.hget(key, "state")
+            live += pipe.execute().count(b"live")
+        return live
     finally:
         client.close()
 
 
-def profile_of(installation: Installation, name: str) -> dict[str, Any] | None:
-    """The profile of the one customer with this name, or None."""
-    from api.lookup import lookup
+def looked_up(installation: Installation, name: str) -> Answer:
+    """What a look-up of this name answers."""
     from stores.reading import ProfileReader
 
     reader = ProfileReader(installation.settings.redis)
     try:
-        return lookup(reader, name, installation.settings.region).profile
+        return lookup(reader, name, installation.settings.identity_rules)
     finally:
         reader.close()
 
@@ -154,8 +172,10 @@ def _tell(installation: Installation, done: Done) -> None:
     )
     say(f"{done.dead_letters} records were broken: they are in {DEAD_LETTERS}, each with its reason.")
     say()
-    if profile := profile_of(installation, ADA):
+    if profile := looked_up(installation, ADA).profile:
         show(portrait(profile, datetime.now(UTC).astimezone(), width()))
+    say()
+    tell_identity(installation, partial(looked_up, installation))
 
 
 def _suggest(installation: Installation) -> None:
@@ -166,6 +186,8 @@ def _suggest(installation: Installation) -> None:
         ("scv inspect 'phone:+49 30 901820'", "a call arrives: who is it?"),
         ("scv inspect order:O-8 --sections summary,sales", "found by an order number"),
         ("scv inspect phone:+496990009000", "a number that an office shares: nobody is picked silently"),
+        ("scv identity show crm:9001", "why Nora's four names are one customer"),
+        ("scv identity candidates", "who may be one person: for you to judge"),
         ("scv inspect crm:cdnow-00003 --json", "a customer of 1997, as JSON"),
         ("scv import data/cdnow/CDNOW_master.txt --map cdnow --dry-run", "how a file becomes events"),
         ("scv doctor --probe", "is everything as it should be?"),

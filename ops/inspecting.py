@@ -2,25 +2,32 @@
 
 Invariants:
 - Reads Redis only. Never a silent pick: several customers are listed, each with the reasons it matches.
+- What was asked and leads nowhere, or elsewhere by now, is said.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ops.answers import say, say_json, show, width
 from ops.configured import settings_with
 from ops.failures import Exit, Failure
 
+if TYPE_CHECKING:
+    from api.lookup import Answer
+
 # What every answer says of the customer, whichever sections were asked for.
 HEAD = ("schema_version", "customer_id", "state", "founder")
+# Reasons of one candidate in the table; --json has them all.
+REASONS_SHOWN = 6
 
 
 def run_inspect(
-    name: str, *, sections: str | None, redis: str | None, generation: str | None, as_json: bool
+    names: Sequence[str], *, sections: str | None, redis: str | None, generation: str | None, as_json: bool
 ) -> int:
-    """Show what `name` leads to; exit code 4 when that is nothing."""
+    """Show what `names` lead to; exit code 4 when that is nothing."""
     from api.lookup import lookup
     from stores.reading import ProfileReader
 
@@ -28,25 +35,23 @@ def run_inspect(
     wanted = _sections(sections)
     reader = ProfileReader(settings.redis, generation)
     try:
-        answer = lookup(reader, name, settings.region, wanted)
+        answer = lookup(reader, names, settings.identity_rules, wanted)
         active = reader.active_generation()
     finally:
         reader.close()
     profile = _only(answer.profile, wanted)
     if as_json:
-        say_json({"match": answer.match, "profile": profile, "candidates": answer.candidates})
+        say_json({**answer._asdict(), "profile": profile})
         return Exit.NOT_FOUND if answer.match == "none" else Exit.OK
     if answer.match == "none":
-        where = (
-            f"generation {active}" if active else "the store, which holds no view yet: is a worker running?"
-        )
-        raise Failure(Exit.NOT_FOUND, f"{settings.redis_shown}: nobody is known as {name!r} in {where}")
+        raise Failure(Exit.NOT_FOUND, f"{settings.redis_shown}: {_nobody(names, answer, active)}")
     if profile is None:
-        _tell_candidates(name, answer.candidates)
+        _tell_candidates(names, answer.candidates)
     else:
         from ops.portrait import portrait
 
         show(portrait(profile, datetime.now(UTC).astimezone(), width()))
+    _tell_names(answer)
     return Exit.OK
 
 
@@ -72,23 +77,58 @@ def _sections(text: str | None) -> tuple[str, ...] | None:
     return chosen
 
 
-def _tell_candidates(name: str, candidates: list[dict[str, Any]]) -> None:
-    from rich.table import Table
+def _nobody(names: Sequence[str], answer: Answer, active: str | None) -> str:
+    where = f"generation {active}" if active else "the store, which holds no view yet: is a worker running?"
+    known = [name for name in names if name not in answer.unknown]
+    if active and known:
+        return f"{_listed(known)} is known in {where}, but its profile is not written yet; ask again"
+    return f"nobody is known as {_listed(names)} in {where}"
 
+
+def _listed(names: Sequence[str]) -> str:
+    return " or ".join(repr(name) for name in dict.fromkeys(names))
+
+
+def _tell_names(answer: Answer) -> None:
+    """The names that did not lead where the person thought they would."""
+    from ops.portrait import printable
+
+    for old, now in answer.merged_into.items():
+        say(f"{old} was merged: its founder belongs to {now} now.")
+    for name in answer.unknown:
+        say(f"Nobody is known as {printable(name)!r}; the answer rests on the other names.")
+
+
+def _tell_candidates(names: Sequence[str], candidates: list[dict[str, Any]]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from api.lookup import CANDIDATES_MAX
     from ops.moments import moment
+    from ops.portrait import printable
 
     now = datetime.now(UTC).astimezone()
-    table = Table(title=f"{len(candidates)} customers answer to {name}", title_justify="left", expand=True)
+    count = f"{len(candidates)} or more" if len(candidates) == CANDIDATES_MAX else str(len(candidates))
+    asked = ", ".join(dict.fromkeys(names))
+    title = Text(printable(f"{count} customers answer to {asked}"), "bold")
+    table = Table(title=title, title_justify="left", expand=True)
     for column in ("customer", "name", "first known as", "last contact", "why"):
         table.add_column(column, overflow="fold", no_wrap=column == "customer")
     for one in candidates:
-        reasons = ", ".join(f"{reason['via']} ({reason['status']})" for reason in one["reasons"])
-        table.add_row(
-            one["customer_id"],
-            one["display_name"] or "",
-            one["founder"] or "",
-            moment(one["last_contact_at"], now),
-            reasons,
-        )
+        known = (one["display_name"] or "", one["founder"] or "", moment(one["last_contact_at"], now))
+        why = "\n".join(printable(line) for line in _why(one["reasons"]))
+        # As text: nothing that customers wrote is taken for markup.
+        table.add_row(one["customer_id"], *(Text(printable(cell)) for cell in known), Text(why))
     show(table)
     say("Look at one of them with `scv inspect` and its customer id.")
+
+
+def _why(reasons: Sequence[dict[str, Any]]) -> list[str]:
+    """A line for each reason: the name, the subject it goes through, what it says."""
+    lines = [
+        one["via"] + (f" through {one['through']}" if one["through"] else "") + f" ({one['status']})"
+        for one in reasons[:REASONS_SHOWN]
+    ]
+    if len(reasons) > REASONS_SHOWN:
+        lines.append(f"and {len(reasons) - REASONS_SHOWN} more reasons")
+    return lines

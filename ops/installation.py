@@ -121,7 +121,9 @@ class Installation:
         """How many of these lanes have a checkpoint."""
         from stores.redis_store import RedisStore
 
-        store = RedisStore(self.settings.redis, self.settings.generation, self.settings.shared_above)
+        store = RedisStore(
+            self.settings.redis, self.settings.generation, self.settings.identity_rules.shared_above
+        )
         try:
             return sum(one.next_offset is not None or one.at_ms > 0 for one in store.checkpoints(lanes))
         finally:

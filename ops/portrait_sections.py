@@ -20,6 +20,17 @@ from ops.money import money_text
 LABEL_WIDTH = 12
 TIMELINE_SHOWN = 15
 ENTRIES_SHOWN = 4
+IDENTIFIERS_SHOWN = 6
+RELATED_SHOWN = 5
+
+# What the status of an identifier means to whoever has the customer on the phone.
+_STATUSES = {
+    "linking": ("linking", ""),
+    "shared": ("shared by many, links nobody", "yellow"),
+    "rejected": ("does not link: a rule or a decision is against it", "yellow"),
+}
+# What a possible match goes by, where it is no identifier.
+_BY = {"matcher": "a program thinks so", "person": "a person linked them, a later decision parted them"}
 
 Profile = dict[str, Any]
 
@@ -303,14 +314,29 @@ def identity_lines(profile: Profile, now: datetime) -> list[RenderableType]:
     for address in identity["addresses"][:2]:
         place = " ".join(part for part in (address["postal_code"], address["locality"]) if part)
         lines.append(_line(f"{address['use']}", address["street_address"], place, address["country"]))
-    for one in identity["identifiers"][:6]:
+    identifiers = identity["identifiers"]
+    for one in identifiers[:IDENTIFIERS_SHOWN]:
         proof = f"verified {moment(one['verified_at'], now)}" if one["verified_at"] else "not verified"
-        lines.append(_line(one["type"], one["value"], proof, words(one["status"])))
+        meaning, style = _STATUSES.get(one["status"], (words(one["status"]), ""))
+        lines.append(_line(one["type"], one["value"], proof, meaning, style=style))
+    if len(identifiers) > IDENTIFIERS_SHOWN:
+        lines.append(_line("", f"and {len(identifiers) - IDENTIFIERS_SHOWN} more identifiers", style="dim"))
     subjects = identity["subjects"]
     shown = ", ".join(one["subject"] for one in subjects[:4])
     lines.append(_line("known as", shown + (f" and {len(subjects) - 4} more" if len(subjects) > 4 else "")))
-    for one in identity["related"][:3]:
-        lines.append(_line("related", one["relation"], one["customer_id"]))
+    for one in identity["related"][:RELATED_SHOWN]:
+        if one["relation"] == "possible_match":
+            # Two customers who may be one person: somebody has to decide.
+            lines.append(
+                _line(
+                    "maybe also",
+                    one["customer_id"],
+                    _BY.get(one["via"], f"by {words(one['via'])}"),
+                    style="yellow",
+                )
+            )
+        else:
+            lines.append(_line("related", words(one["relation"]), one["customer_id"]))
     if traits := profile.get("traits"):
         lines.append(_line("traits", *(f"{words(one['key'])} {_told(one['value'])}" for one in traits[:4])))
     return lines

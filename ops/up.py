@@ -1,7 +1,7 @@
 """`scv up`: embedded servers and workers in the foreground.
 
 Invariants:
-- Ready means: every lane of the domain topics is taken by a worker.
+- Ready means: every lane of events, commands and link facts is taken by a worker.
 - Ctrl-C and SIGTERM stop everything; so does the end of this process, whatever ended it.
 """
 
@@ -12,6 +12,7 @@ import time
 from types import FrameType
 from typing import NoReturn
 
+from eventlog.topics import COMMANDS, link_log
 from models.catalogue import DOMAIN_TOPICS
 from ops.answers import say, say_json
 from ops.failures import Exit
@@ -32,7 +33,8 @@ def run_up(*, workers: int, as_json: bool) -> int:
         with Installation() as installation:
             for _ in range(workers):
                 installation.start_worker()
-            installation.wait_for_lanes(DOMAIN_TOPICS)
+            links = link_log(installation.settings.generation)
+            installation.wait_for_lanes((*DOMAIN_TOPICS, COMMANDS, links))
             settings = installation.settings
             if as_json:
                 say_json({"kafka": settings.kafka, "redis": settings.redis, "http": None, "api_key": None})

@@ -17,7 +17,7 @@ import msgspec
 from models.bounds import SUBJECTS_MAX
 from models.identifiers import customer_id
 from projections.history import summary
-from projections.identity import IDENTIFIERS
+from projections.identity import IDENTIFIERS, as_placed
 from projections.instants import instant_or_none, rfc3339
 from projections.parts import PLACE, SECTIONS, Part, states_of
 from projections.section import Rendered
@@ -64,13 +64,23 @@ class Member(NamedTuple):
     part: Part
 
 
+class Placed(NamedTuple):
+    """What the identity graph says beside who the members are: `projections.graph_nodes.Placement`."""
+
+    statuses: Mapping[str, str] = {}
+    related: Sequence[tuple[str, str]] = ()
+
+
+ALONE = Placed()
+
+
 class View:
     """What an assembly found out, so that the next one need not: facts and cuts per section, and what for.
 
     `made_of` has, per section, the parts that say something and the revision at which each did so last.
     """
 
-    __slots__ = ("facts", "identifiers", "identity", "made_of", "summary", "truncated")
+    __slots__ = ("facts", "identifiers", "identity", "made_of", "placed", "summary", "truncated")
 
     def __init__(self) -> None:
         self.made_of: list[list[tuple[str, str, int]] | None] = [None] * len(SECTIONS)
@@ -78,6 +88,7 @@ class View:
         self.truncated: list[list[str]] = [[]] * len(SECTIONS)
         self.identity: tuple[bytes, bytes] = (b"", b"")
         self.identifiers: list[str] = []
+        self.placed = ALONE
         self.summary = b""
 
     def copy(self) -> View:
@@ -85,6 +96,7 @@ class View:
         new = View()
         new.made_of, new.facts, new.truncated = list(self.made_of), list(self.facts), list(self.truncated)
         new.identity, new.identifiers, new.summary = self.identity, self.identifiers, self.summary
+        new.placed = self.placed
         return new
 
 
@@ -105,7 +117,12 @@ class Profile(msgspec.Struct):
 
 
 def assemble(
-    members: Sequence[Member], labels: Labels, position: int, founder: str, view: View | None = None
+    members: Sequence[Member],
+    labels: Labels,
+    position: int,
+    founder: str,
+    view: View | None = None,
+    placed: Placed = ALONE,
 ) -> Profile:
     """The profile of a customer from its members' parts, each subject in each lane once.
 
@@ -121,11 +138,14 @@ def assemble(
         made_of = [
             (one.subject, one.lane, changed) for one in members if (changed := one.part.changed[place])
         ]
-        if made_of == new.made_of[place]:
+        if made_of == new.made_of[place] and (place != _IDENTITY or placed == new.placed):
             continue
         new.made_of[place] = made_of
         states = _merged(members, place) if made_of else None
         rendered, written = _BLANK[place] if states is None else _rendered(place, states)
+        if place == _IDENTITY and placed != ALONE:
+            rendered = as_placed(rendered, placed.statuses, placed.related)
+            written = _write(rendered.document)
         new.facts[place], new.truncated[place] = rendered.facts, rendered.truncated
         if place == _IDENTITY:
             new.identifiers = [] if states is None else list(states[IDENTIFIERS][1])
@@ -138,6 +158,7 @@ def assemble(
     flat = _write(summary({name: fact for facts in new.facts for name, fact in facts.items()}))
     if flat != new.summary:
         sections["summary"] = new.summary = flat
+    new.placed = placed
     revisions = sum(one.part.revision for one in members)
     sections["meta"] = _meta(new.facts[_META], labels, f"{position}.{revisions}", truncated)
     return Profile(customer_id(founder), founder, position, revisions, sections, new)

@@ -105,7 +105,7 @@ class Fold:
         if states is None:
             states = self.live[_IDENTITY] = states_of(self.part, _IDENTITY)
         known = states[IDENTIFIERS][1]
-        stated = stated_identifiers(event, self.projection.configuration.region)
+        stated = stated_identifiers(event, self.projection.configuration.rules)
         event.ignored_fields += len(event.data.identifiers) - len(stated)
         for name, verified in stated:
             held = known.get(name)

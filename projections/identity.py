@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from models.bounds import ADDRESSES_MAX, IDENTIFIERS_MAX, RELATED_MAX, SUBJECTS_MAX
 from models.decoding import Event
-from models.identifiers import customer_id, normalise
+from models.identifiers import customer_id, namespace_of
 from models.marketing import ProfileUpdated, RelationshipStated
 from projections.instants import instant_or_none, rfc3339
 from projections.lists import Identifiers, LatestBy, MostTrustedBy
@@ -25,16 +26,19 @@ class Contact(MostTrusted):
         self.kind, self.name = kind, name
 
     def adders(self, configuration: Configuration) -> dict[str, Add]:
-        kind, region, profile_field = self.kind, configuration.region, field(self.name)
+        kind, rules, profile_field = self.kind, configuration.rules, field(self.name)
 
         def of_profile(event: Event) -> str | None:
             value = profile_field(event)
-            return None if value is None else normalise(kind, value, region)
+            return None if value is None else rules.normalise(kind, value, namespace_of(event.subject))
 
         def of_identifiers(event: Event) -> str | None:
+            namespace = namespace_of(event.subject)
             for stated in event.data.identifiers:
-                if stated.type == kind and (value := normalise(kind, stated.value, region)) is not None:
-                    return value
+                if stated.type == kind:
+                    value = rules.normalise(kind, stated.value, namespace)
+                    if value is not None:
+                        return value
             return None
 
         reads: dict[Any, Read] = {ProfileUpdated: of_profile, None: of_identifiers}
@@ -91,6 +95,27 @@ class Identity(Section):
         document["identifiers"] = _identifiers(states["identifiers"], page)
         document["related"] = page.newest("related", states["related"], RELATED_MAX, _related)
         return Rendered(document, page.truncated, values)
+
+
+def as_placed(
+    rendered: Rendered, statuses: Mapping[str, str], related: Sequence[tuple[str, str]]
+) -> Rendered:
+    """The section with what the identity graph says: which identifiers do not link, and possible matches."""
+    document = dict(rendered.document)
+    document["identifiers"] = [
+        {**one, "status": statuses.get(f"{one['type']}:{one['value']}", one["status"])}
+        for one in document["identifiers"]
+    ]
+    matches = [
+        {"customer_id": customer_id(founder), "relation": "possible_match", "via": via}
+        for founder, via in related
+    ]
+    truncated = list(rendered.truncated)
+    shown = [*document["related"], *matches]
+    if len(shown) > RELATED_MAX and "identity.related" not in truncated:
+        truncated.append("identity.related")
+    document["related"] = shown[:RELATED_MAX]
+    return Rendered(document, truncated, rendered.facts)
 
 
 # Where the identifiers stand among the section's states.

@@ -12,7 +12,8 @@ from typing import Any
 
 from models.bounds import FAILURES_REMEMBERED, IDENTIFIERS_MAX, TIMELINE_MAX
 from models.decoding import Event
-from models.identifiers import normalise
+from models.identifiers import namespace_of
+from models.rules import IdentityRules
 from projections.instants import DAY_US
 from projections.reducers import (
     Add,
@@ -122,11 +123,11 @@ class Identifiers(Reducer):
         return [0, {}]
 
     def adders(self, configuration: Configuration) -> Mapping[str, Add]:
-        region = configuration.region
+        rules = configuration.rules
 
         def add(state: State, event: Event) -> State:
             known = state[1]
-            for name, verified in stated_identifiers(event, region):
+            for name, verified in stated_identifiers(event, rules):
                 held = known.get(name)
                 seen = event.log_us if held is None else min(held[0], event.log_us)
                 proved = None if held is None else held[1]
@@ -162,12 +163,13 @@ def _least(a: int | None, b: int | None) -> int | None:
     return a if b is None else b if a is None else min(a, b)
 
 
-def stated_identifiers(event: Event, region: str) -> list[tuple[str, bool]]:
+def stated_identifiers(event: Event, rules: IdentityRules) -> list[tuple[str, bool]]:
     """The identifiers an event states, as ("type:value" normalised, verified); none without a value."""
+    namespace = namespace_of(event.subject)
     return [
         (f"{stated.type}:{value}", stated.verified)
         for stated in event.data.identifiers
-        if (value := normalise(stated.type, stated.value, region)) is not None
+        if (value := rules.normalise(stated.type, stated.value, namespace)) is not None
     ]
 
 

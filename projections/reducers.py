@@ -15,6 +15,7 @@ import msgspec
 
 from models.decoding import Event, microseconds
 from models.event import EVENT_TYPES, EventData
+from models.rules import IdentityRules
 
 State = Any
 Add = Callable[[Any, Event], Any]
@@ -25,10 +26,10 @@ as_text = msgspec.json.Encoder().encode
 
 
 class Configuration(msgspec.Struct, frozen=True):
-    """What the settings say about folding: `trust` ranks sources, `region` reads phone numbers."""
+    """What the settings say about folding: `trust` ranks sources, `rules` read identifiers."""
 
     trust: tuple[str, ...] = ()
-    region: str = "DE"
+    rules: IdentityRules = msgspec.field(default_factory=IdentityRules)
 
     def rank(self, source: str) -> int:
         """How trusted a source is: greater is more; 0 when it is not named."""

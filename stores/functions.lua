@@ -78,8 +78,8 @@ local function version(text)
 end
 
 -- One profile, if it is newer than the stored one. `base` '' brings all sections; else only those that differ from the
--- write of that name, which must be the one that is stored.
-local function put_one(key, new, founder, writer, base, sections)
+-- write of that name, which must be the one that is stored. Any state but live is a tombstone: the sections go.
+local function put_one(key, new, founder, writer, base, state, sections)
   local stored = redis.call('HMGET', key, 'version', 'founder', 'writer')
   if stored[1] then
     if stored[2] ~= founder then return 'founder ' .. stored[2] end
@@ -89,21 +89,32 @@ local function put_one(key, new, founder, writer, base, sections)
     if position > new_position or (position == new_position and revisions > new_revisions) then return 'older' end
   end
   if base ~= '' and stored[3] ~= base then return 'base' end
-  redis.call('HSET', key, 'version', new, 'founder', founder, 'state', 'live', 'writer', writer, unpack(sections))
+  if state ~= 'live' then redis.call('DEL', key) end
+  redis.call('HSET', key, 'version', new, 'founder', founder, 'state', state, 'writer', writer, unpack(sections))
   return 'newer'
 end
 
--- KEYS = profile…  ARGV per key: version, founder, writer, base, number of sections, then name and JSON of each.
+-- KEYS = profile…  ARGV per key: version, founder, writer, base, state, number of sections, then name and JSON of each.
 -- Gives per key: newer, equal, older, base (send all sections), or 'founder X' (another one holds this id).
 local function put(keys, args)
   local answers, at = {}, 1
   for i = 1, #keys do
-    local sections, count = {}, tonumber(args[at + 4])
-    for j = 1, 2 * count do sections[j] = args[at + 4 + j] end
-    answers[i] = put_one(keys[i], args[at], args[at + 1], args[at + 2], args[at + 3], sections)
-    at = at + 5 + 2 * count
+    local sections, count = {}, tonumber(args[at + 5])
+    for j = 1, 2 * count do sections[j] = args[at + 5 + j] end
+    answers[i] = put_one(keys[i], args[at], args[at + 1], args[at + 2], args[at + 3], args[at + 4], sections)
+    at = at + 6 + 2 * count
   end
   return answers
+end
+
+-- What the identity writer has found out: KEYS = member or ids…  ARGV per key: stamp, value. A later stamp stays.
+local function place(keys, args)
+  for i = 1, #keys do
+    local stored, stamp, value = redis.call('GET', keys[i]), args[2 * i - 1], args[2 * i]
+    local before = stored and (string.match(stored, '^%[(%d+)') or string.match(stored, '^{"stamp":(%d+)'))
+    if not before or tonumber(before) <= tonumber(stamp) then redis.call('SET', keys[i], value) end
+  end
+  return #keys
 end
 
 -- Before the graph has placed anybody (stamp 0): KEYS = ids…  ARGV = bound, then per key a customer id. Adds the customer
@@ -131,48 +142,143 @@ local function index(keys, args)
   return #keys
 end
 
-local function customers_of(prefix, name, found, listed)
-  local entry = redis.call('GET', prefix .. '{' .. name .. '}:ids')
+-- Look-ups. How many names one may ask for at once, how many customers an answer shows and reasons of each, and how many
+-- tombstones are followed; `api.lookup` has the same.
+local NAMES_MAX, SHOWN_MAX, REASONS_MAX, HOPS_MAX = 20, 20, 20, 4
+
+-- Whom a name leads to: {customer id, status} of each.
+local function entry_of(prefix, name)
+  local entry, customers = redis.call('GET', prefix .. '{' .. name .. '}:ids'), {}
   for id, status in string.gmatch(entry or '', '"customer_id":"([^"]+)","status":"([^"]+)"') do
-    if not found[id] then
-      found[id] = true
-      listed[#listed + 1] = { id, status }
+    customers[#customers + 1] = { id, status }
+  end
+  return customers
+end
+
+-- Adds to `now` whom a customer id stands for by now: itself, or, if it is a tombstone, who holds its founder. An id that its
+-- own founder leads to has a profile that is yet to come. Gives the founder of a tombstone.
+local function follow(prefix, id, now, seen, hops)
+  if seen[id] then return nil end
+  seen[id] = true
+  local head = redis.call('HMGET', prefix .. '{' .. id .. '}:profile', 'state', 'founder')
+  if not head[1] or head[1] == 'live' then
+    now[#now + 1] = id
+    return nil
+  end
+  for _, one in ipairs(hops < HOPS_MAX and entry_of(prefix, head[2]) or {}) do
+    if one[2] == 'linking' then
+      if one[1] == id then now[#now + 1] = id else follow(prefix, one[1], now, seen, hops + 1) end
     end
+  end
+  return head[2]
+end
+
+local function is_id(kind, value)
+  return kind == 'customer' and #value == 20 and string.match(value, '^cus_[0-9A-HJKMNP-TV-Z]+$') ~= nil
+end
+
+-- All that a name leads to: {customer id, status, subject it goes through or false} of each.
+local function customers_of(prefix, kind, value, merged)
+  local name, found = kind .. ':' .. value, {}
+  local function add(customer, status, through)
+    local now = {}
+    follow(prefix, customer, now, {}, 0)
+    for _, id in ipairs(now) do found[#found + 1] = { id, status, through } end
+  end
+  if is_id(kind, value) then
+    if not redis.call('HGET', prefix .. '{' .. value .. '}:profile', 'state') then return found end
+    local now = {}
+    local founder = follow(prefix, value, now, {}, 0)
+    for _, id in ipairs(now) do found[#found + 1] = { id, 'linking', id ~= value and founder } end
+    if #now == 1 and now[1] ~= value then merged[#merged + 1] = cjson.encode(value) .. ':"' .. now[1] .. '"' end
+    return found
+  end
+  for _, one in ipairs(entry_of(prefix, name)) do add(one[1], one[2], false) end
+  local subjects, different, known = redis.call('SMEMBERS', prefix .. '{' .. name .. '}:of'), 0, {}
+  table.sort(subjects)
+  for _, subject in ipairs(subjects) do
+    for _, one in ipairs(entry_of(prefix, subject)) do
+      add(one[1], one[2], subject)
+      if not known[one[1]] then different, known[one[1]] = different + 1, true end
+    end
+    if different >= SHOWN_MAX then break end
+  end
+  return found
+end
+
+-- One customer's reasons, and what it is ranked by: how many names lead there, whether one of them links.
+local function note_reason(customers, listed, name, one)
+  local id, status, through = one[1], one[2], one[3]
+  local customer = customers[id]
+  if not customer then
+    customer = { id = id, reasons = {}, known = {}, names = 0, status = status }
+    customers[id], listed[#listed + 1] = customer, customer
+  end
+  if customer.last ~= name then customer.last, customer.names = name, customer.names + 1 end
+  if status == 'linking' then customer.status = status end
+  local reason = '{"via":' .. cjson.encode(name) .. ',"through":' .. (through and cjson.encode(through) or 'null')
+    .. ',"status":"' .. status .. '"}'
+  if #customer.reasons < REASONS_MAX and not customer.known[reason] then
+    customer.reasons[#customer.reasons + 1], customer.known[reason] = reason, true
   end
 end
 
--- Public: FCALL_RO scv_lookup 1 scv TYPE VALUE  (value normalised: docs/redis.md). One Redis only, since it follows keys.
--- Gives JSON: {"match":"single|ambiguous|none","generation":…,"customers":[…],"profile":{section:…}|null}.
+local function ranked(a, b)
+  if a.names ~= b.names then return a.names > b.names end
+  if (a.status == 'linking') ~= (b.status == 'linking') then return a.status == 'linking' end
+  return a.id < b.id
+end
+
+-- The profile as JSON; nil when it is not there (yet).
+local function profile_of(prefix, id)
+  local stored, sections = redis.call('HGETALL', prefix .. '{' .. id .. '}:profile'), {}
+  for i = 1, #stored, 2 do
+    local field, value = stored[i], stored[i + 1]
+    if field == 'state' and value ~= 'live' then return nil end
+    if field == 'version' or field == 'state' or field == 'founder' then value = cjson.encode(value) end
+    if field ~= 'writer' then sections[#sections + 1] = '"' .. field .. '":' .. value end
+  end
+  if #sections == 0 then return nil end
+  table.sort(sections)
+  return '{"customer_id":"' .. id .. '",' .. table.concat(sections, ',') .. '}'
+end
+
+local function answer(match, generation, customers, merged, unknown, profile)
+  return '{"match":"' .. match .. '","generation":' .. (generation and cjson.encode(generation) or 'null')
+    .. ',"customers":[' .. table.concat(customers, ',') .. '],"merged_into":{' .. table.concat(merged, ',')
+    .. '},"unknown":[' .. table.concat(unknown, ',') .. '],"profile":' .. (profile or 'null') .. '}'
+end
+
+-- Public: FCALL_RO scv_lookup 1 scv TYPE VALUE [TYPE VALUE …]  (values normalised: docs/redis.md). One Redis only, since it
+-- follows keys. Gives JSON: match, generation, customers, merged_into, unknown, profile; `single` if all names that lead
+-- anywhere lead to one customer and to no other.
 local function lookup(keys, args)
-  if #keys ~= 1 or #args ~= 2 then return redis.error_reply('ERR scv_lookup wants: 1 scv TYPE VALUE') end
+  if #keys ~= 1 or #args == 0 or #args % 2 == 1 or #args > 2 * NAMES_MAX then
+    return redis.error_reply('ERR scv_lookup wants: 1 scv TYPE VALUE [TYPE VALUE ...], at most ' .. NAMES_MAX .. ' pairs')
+  end
   local active = redis.call('GET', keys[1] .. ':active')
-  if not active then return '{"match":"none","generation":null,"customers":[],"profile":null}' end
-  local generation = string.match(active, '^(%S+)')
-  local prefix = keys[1] .. ':' .. generation .. ':'
-  local name, found, listed = args[1] .. ':' .. args[2], {}, {}
-  customers_of(prefix, name, found, listed)
-  local subjects = redis.call('SMEMBERS', prefix .. '{' .. name .. '}:of')
-  table.sort(subjects)
-  for _, subject in ipairs(subjects) do customers_of(prefix, subject, found, listed) end
-  local entries, profile = {}, 'null'
-  for i, customer in ipairs(listed) do
-    entries[i] = '{"customer_id":"' .. customer[1] .. '","status":"' .. customer[2] .. '"}'
-  end
-  if #listed == 1 then
-    local stored, sections = redis.call('HGETALL', prefix .. '{' .. listed[1][1] .. '}:profile'), {}
-    for i = 1, #stored, 2 do
-      local value = stored[i + 1]
-      if stored[i] == 'version' or stored[i] == 'state' or stored[i] == 'founder' then value = cjson.encode(value) end
-      if stored[i] ~= 'writer' then sections[#sections + 1] = '"' .. stored[i] .. '":' .. value end
-    end
-    if #sections > 0 then
-      table.sort(sections)
-      profile = '{"customer_id":"' .. listed[1][1] .. '",' .. table.concat(sections, ',') .. '}'
+  local generation = active and string.match(active, '^(%S+)')
+  local customers, listed, merged, unknown, asked = {}, {}, {}, {}, {}
+  for i = 1, #args, 2 do
+    local name = is_id(args[i], args[i + 1]) and args[i + 1] or args[i] .. ':' .. args[i + 1]
+    if not asked[name] then
+      asked[name] = true
+      local prefix = generation and keys[1] .. ':' .. generation .. ':'
+      local found = prefix and customers_of(prefix, args[i], args[i + 1], merged) or {}
+      if #found == 0 then unknown[#unknown + 1] = cjson.encode(name) end
+      for _, one in ipairs(found) do note_reason(customers, listed, name, one) end
     end
   end
-  local match = #listed == 0 and 'none' or #listed == 1 and 'single' or 'ambiguous'
-  return '{"match":"' .. match .. '","generation":"' .. generation .. '","customers":['
-    .. table.concat(entries, ',') .. '],"profile":' .. profile .. '}'
+  table.sort(listed, ranked)
+  local shown = {}
+  for i = 1, math.min(#listed, SHOWN_MAX) do
+    shown[i] = '{"customer_id":"' .. listed[i].id .. '","status":"' .. listed[i].status .. '","reasons":['
+      .. table.concat(listed[i].reasons, ',') .. ']}'
+  end
+  if #listed > 1 then return answer('ambiguous', generation, shown, merged, unknown) end
+  local profile = #listed == 1 and profile_of(keys[1] .. ':' .. generation .. ':', listed[1].id)
+  if profile then return answer('single', generation, shown, merged, unknown, profile) end
+  return answer('none', generation, {}, merged, unknown)
 end
 
 redis.register_function{ function_name = 'scv_load', callback = load, flags = { 'no-writes' } }
@@ -182,5 +288,6 @@ redis.register_function('scv_close', close)
 redis.register_function{ function_name = 'scv_members', callback = members, flags = { 'no-writes' } }
 redis.register_function('scv_note', note)
 redis.register_function('scv_put', put)
+redis.register_function('scv_place', place)
 redis.register_function('scv_index', index)
 redis.register_function{ function_name = 'scv_lookup', callback = lookup, flags = { 'no-writes' } }

@@ -6,6 +6,7 @@ Invariants:
 
 from __future__ import annotations
 
+from models.catalogue import link_topic
 from models.record import Lane
 
 ACTIVE = "scv:active"
@@ -18,18 +19,25 @@ class Keys:
     def __init__(self, generation: str) -> None:
         self.generation = generation
         self.prefix = f"scv:{generation}:"
+        self.links = Lane(link_topic(generation), 0)
+        """The lane that the identity graph is made of; its keys share the tag `{links}`."""
+        self._graph = f"{self.prefix}{{links}}:"
+
+    def _of_lane(self, lane: Lane) -> str:
+        return self._graph if lane == self.links else f"{self.prefix}{{{lane}}}:"
 
     def checkpoint(self, lane: Lane) -> str:
         """Hash: `next`, `end`, `assembled` offsets, `at_ms`."""
-        return f"{self.prefix}{{{lane}}}:cp"
+        return self._of_lane(lane) + "cp"
 
     def dirty(self, lane: Lane) -> str:
-        """Hash: subject → revision that is not assembled yet."""
-        return f"{self.prefix}{{{lane}}}:dirty"
+        """Hash: subject → revision that is not assembled yet; of the graph: node → stamp."""
+        return self._of_lane(lane) + "dirty"
 
     def part(self, lane: Lane, subject: str) -> str:
-        """String: the part, packed."""
-        return f"{self.prefix}{{{lane}}}:part:{subject}"
+        """String: the part, packed; of the graph: the node."""
+        kind = "node" if lane == self.links else "part"
+        return f"{self._of_lane(lane)}{kind}:{subject}"
 
     def lanes(self, subject: str) -> str:
         """Set: lanes that hold a part of the subject."""
@@ -50,6 +58,11 @@ class Keys:
     def profile(self, customer_id: str) -> str:
         """Public. Hash: one JSON per section, `version`, `state`, `founder`."""
         return f"{self.prefix}{{{customer_id}}}:profile"
+
+    @property
+    def candidates(self) -> str:
+        """Hash: two founders, `crm:1|crm:2`, → JSON: what a program found of them; `stores.candidates`."""
+        return self._graph + "candidates"
 
     @property
     def shape(self) -> str:

@@ -22,6 +22,7 @@ from stores.keys import Keys
 from stores.store import (
     Checkpoint,
     Commit,
+    Entry,
     Loaded,
     Membership,
     ProfileWrite,
@@ -45,6 +46,7 @@ _LATER_TEXT = re.compile(
 )
 
 _json = msgspec.json.Decoder(Membership)
+_write = msgspec.json.Encoder().encode
 
 
 @contextmanager
@@ -212,7 +214,7 @@ class RedisStore:
             keys = [self.keys.profile(one.customer_id) for one in chunk]
             args: list[Any] = []
             for one in chunk:
-                args += (one.version, one.founder, one.writer, one.base or "", len(one.sections))
+                args += (one.version, one.founder, one.writer, one.base or "", one.state, len(one.sections))
                 for name, section in one.sections.items():
                     args += (name, section)
             pipe.execute_command("FCALL", "scv_put", len(keys), *keys, *args)
@@ -225,6 +227,21 @@ class RedisStore:
                     "id; build a new generation and report this"
                 )
         return answers
+
+    def place(self, memberships: Mapping[str, Membership], entries: Mapping[str, Entry]) -> None:
+        """Write where subjects are and whom names lead to, each unless a later stamp is there."""
+        placed = [(self.keys.membership(name), one.stamp, _write(one)) for name, one in memberships.items()]
+        for name, entry in entries.items():
+            customers = [{"customer_id": customer, "status": status} for customer, status in entry.customers]
+            value = _write({"stamp": entry.stamp, "customers": customers})
+            placed.append((self.keys.identifier(name), entry.stamp, value))
+        pipe = self._pipe()
+        for chunk in _chunks(placed, KEYS_PER_CALL):
+            keys = [key for key, _, _ in chunk]
+            args = [arg for _, stamp, value in chunk for arg in (stamp, value)]
+            pipe.execute_command("FCALL", "scv_place", len(keys), *keys, *args)
+        with _asking("scv_place"):
+            pipe.execute()
 
     def index(self, entries: Sequence[tuple[str, str]]) -> None:
         """Add (identifier or subject, customer id) to the entries that the graph has not placed yet."""

@@ -49,17 +49,31 @@ class Loaded(NamedTuple):
 
 
 class Membership(NamedTuple):
-    """Where the identity graph has placed a subject."""
+    """Where the identity graph has placed a subject, at the position `stamp`: no `members`, in no customer.
+
+    `statuses` has the identifiers of members that do not link, `related` the founders of possible matches
+    with what leads there (`projections.graph_nodes.Placement`).
+    """
 
     stamp: int
     founder: str
     members: tuple[str, ...]
+    statuses: dict[str, str] = {}  # noqa: RUF012 - nobody changes it
+    related: tuple[tuple[str, str], ...] = ()
+
+
+class Entry(NamedTuple):
+    """Whom a name leads to, as of a position: (customer id, status) of each."""
+
+    stamp: int
+    customers: tuple[tuple[str, str], ...]
 
 
 class ProfileWrite(NamedTuple):
     """A profile for compare-and-set.
 
     `writer` names this one write; with a `base`, `sections` are those that differ from the write so named.
+    In another `state` than `live` it is a tombstone: no sections, and what was there before goes.
     """
 
     customer_id: str
@@ -68,6 +82,7 @@ class ProfileWrite(NamedTuple):
     writer: str
     base: str | None
     sections: Mapping[str, bytes]
+    state: str = "live"
 
 
 class Checkpoint(NamedTuple):
@@ -114,6 +129,9 @@ class Store(Protocol):
 
     def put_profiles(self, profiles: Sequence[ProfileWrite]) -> list[str]:
         """Compare-and-set: `newer` (written), `equal`, `older`, or `base` (send all sections)."""
+
+    def place(self, memberships: Mapping[str, Membership], entries: Mapping[str, Entry]) -> None:
+        """Write where subjects are and whom names lead to, each unless a later stamp is there."""
 
     def index(self, entries: Sequence[tuple[str, str]]) -> None:
         """Add (identifier or subject, customer id) to the entries that the graph has not placed yet."""

@@ -3,7 +3,8 @@
 Invariants (L4):
 - Membership and parts are read after the commit that made the assembly necessary; only a subject's own part
   of a lane just committed may come from memory, when no other lane holds one.
-- A profile is written by compare-and-set on its version; `older` reads everything anew, three times at most.
+- A profile is written by compare-and-set on its version; `older` mends memberships from the graph and reads
+  everything anew, three times at most.
 - Indexes are written and the change notice is acknowledged before a mark may close, and it closes only at a
   revision that the profile shows.
 """
@@ -17,8 +18,9 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from models.catalogue import CHANGES_TOPIC
+from models.identifiers import customer_id
 from models.record import Lane
-from projections.assembling import Labels, Member, Profile, View, assemble
+from projections.assembling import ALONE, Labels, Member, Placed, Profile, View, assemble
 from projections.parts import Part, unpack
 from stores.store import Membership, ProfileWrite, Store
 
@@ -42,11 +44,12 @@ class Outlet(Protocol):
 
 
 class Customer(NamedTuple):
-    """Whom to assemble: the founder, its position in the graph, and its members with their lanes."""
+    """Whom to assemble: the founder, its position in the graph, its members, and what else the graph says."""
 
     founder: str
     position: int
     members: tuple[str, ...]
+    placed: Placed
 
 
 class Seen(NamedTuple):
@@ -60,9 +63,17 @@ class Assembler:
     """Assembles for one generation. `name` tells this worker's writes from all others'."""
 
     def __init__(
-        self, store: Store, outlet: Outlet, labels: Labels, name: str, point: Callable[[str], None]
+        self,
+        store: Store,
+        outlet: Outlet,
+        labels: Labels,
+        name: str,
+        point: Callable[[str], None],
+        mend: Callable[[Sequence[str]], None],
     ) -> None:
+        """`mend` writes the memberships of subjects again, from the graph itself."""
         self.store, self.outlet, self.labels, self.name, self.point = store, outlet, labels, name, point
+        self.mend = mend
         self._seen: OrderedDict[str, Seen] = OrderedDict()
         self._writes = 0
 
@@ -79,13 +90,16 @@ class Assembler:
         for at in range(0, len(subjects), CUSTOMERS_AT_ONCE):
             left = subjects[at : at + CUSTOMERS_AT_ONCE]
             for attempt in range(TRIES):
-                if not left:
-                    break
+                if attempt:
+                    # Somebody knows a later position: the membership that was read may have gone back.
+                    self.mend(left)
                 assembled = self._try(
                     {subject: marked[subject] for subject in left}, {} if attempt else fresh
                 )
                 done |= assembled
                 left = [subject for subject in left if subject not in assembled]
+                if not left:
+                    break
         while len(self._seen) > VIEWS_MAX:
             self._seen.popitem(last=False)
         return done
@@ -105,16 +119,20 @@ class Assembler:
         self.point("after profile")
         self._side_effects(profiles, members)
         self.point("after side effects")
+        settled = {profile.founder for profile in profiles}
+        settled |= {customer.founder for customer in customers if not members[customer.founder]}
         # A part below its mark is of a lane that went back and will be folded anew: the mark stays.
         shown = {
             (member.subject, member.lane): member.part.revision
-            for profile in profiles
-            for member in members[profile.founder]
+            for founder in settled
+            for member in members[founder]
         }
+        of = {member: customer.founder for customer in customers for member in customer.members}
         return {
             subject
             for subject, marks in marked.items()
-            if all(shown.get((subject, str(lane)), -1) >= revision for lane, revision in marks.items())
+            if of.get(subject) in settled
+            and all(shown.get((subject, str(lane)), -1) >= revision for lane, revision in marks.items())
         }
 
     def _put(self, customers: Sequence[Customer], members: Mapping[str, Sequence[Member]]) -> list[Profile]:
@@ -124,7 +142,12 @@ class Assembler:
         while waiting:
             made = [
                 assemble(
-                    members[one.founder], self.labels, one.position, one.founder, seen.view if seen else None
+                    members[one.founder],
+                    self.labels,
+                    one.position,
+                    one.founder,
+                    seen.view if seen else None,
+                    one.placed,
                 )
                 for one, seen in waiting
             ]
@@ -162,8 +185,10 @@ class Assembler:
         found = dict(zip(marked, self.store.members(list(marked)), strict=True))
         customers: dict[str, Customer] = {}
         for subject, (membership, _) in found.items():
-            placed = membership or Membership(0, subject, (subject,))
-            customers[placed.founder] = Customer(placed.founder, placed.stamp, placed.members)
+            customer = _customer(subject, membership)
+            known = customers.get(customer.founder)
+            if known is None or known.position < customer.position:
+                customers[customer.founder] = customer
         others = [name for one in customers.values() for name in one.members if name not in found]
         if others:
             found.update(zip(others, self.store.members(others), strict=True))
@@ -205,6 +230,42 @@ class Assembler:
                     parts[member].append(Member(member, str(lane), unpack(packed)))
         return parts
 
+    def bury(self, stamped: Mapping[str, int]) -> set[str]:
+        """Leave a tombstone, as of these positions, for each id that the hash of such a subject was.
+
+        Gives the subjects for which one is in place, or something later is.
+        """
+        writes = []
+        for subject, stamp in stamped.items():
+            self._writes += 1
+            self._seen.pop(subject, None)
+            writes.append(
+                ProfileWrite(
+                    customer_id(subject),
+                    f"{stamp}.0",
+                    subject,
+                    f"{self.name}.{self._writes}",
+                    None,
+                    {},
+                    "merged",
+                )
+            )
+        answers = self.store.put_profiles(writes)
+        for write, answer in zip(writes, answers, strict=True):
+            if answer in ("newer", "equal"):
+                self._notify(write.customer_id, write.version, write.state)
+        self.outlet.flush()
+        return set(stamped)
+
+    def _notify(self, customer: str, version: str, state: str = "live") -> None:
+        notice = {
+            "customer_id": customer,
+            "generation": self.labels.generation,
+            "version": version,
+            "state": state,
+        }
+        self.outlet.produce(CHANGES_TOPIC, customer.encode(), _write(notice))
+
     def _side_effects(self, profiles: Sequence[Profile], members: Mapping[str, Sequence[Member]]) -> None:
         if not profiles:
             return
@@ -216,10 +277,15 @@ class Assembler:
         self.store.index(sorted(names))
         self.point("between indexes and notice")
         for one in profiles:
-            notice = {
-                "customer_id": one.customer_id,
-                "generation": self.labels.generation,
-                "version": one.version,
-            }
-            self.outlet.produce(CHANGES_TOPIC, one.customer_id.encode(), _write(notice))
+            self._notify(one.customer_id, one.version)
         self.outlet.flush()
+
+
+def _customer(subject: str, membership: Membership | None) -> Customer:
+    """Whom a subject belongs to. Where the graph has placed it nowhere, it stands for itself."""
+    if membership is None:
+        return Customer(subject, 0, (subject,), ALONE)
+    if not membership.members:
+        return Customer(subject, membership.stamp, (subject,), ALONE)
+    placed = Placed(membership.statuses, membership.related)
+    return Customer(membership.founder, membership.stamp, membership.members, placed)

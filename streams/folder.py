@@ -8,15 +8,18 @@ Invariants:
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from operator import attrgetter
 from typing import Any
 
 from models.careful import read
+from models.catalogue import COMMAND_TOPIC
 from models.dead_letter import DeadLetter, Fault
 from models.decoding import Event, fast_decoder
 from models.identifiers import is_employee
 from models.link import LinkFact
 from models.record import Lane
 from projections.folding import Fold, Projection
+from projections.forwarding import fact_of
 from projections.parts import Part, empty, pack
 from stores.store import PartWrite
 
@@ -93,6 +96,9 @@ class Folder:
     def fold(self, lane: Lane, prefix: Prefix, cache: Mapping[str, Part], changed: dict[str, Part]) -> Folded:
         """Fold a prefix upon the parts in `changed`, else in `cache`; those after it go into `changed`."""
         folded = Folded()
+        if lane.topic == COMMAND_TOPIC:
+            self._forward(lane, prefix, folded)
+            return folded
         for key, records in prefix.groups.items():
             subject = subject_of(key)
             before = None if subject is None else changed.get(subject) or cache.get(subject)
@@ -111,6 +117,18 @@ class Folder:
                 changed[fold.subject] = self._finish(fold, folded)
         return folded
 
+    def _forward(self, lane: Lane, prefix: Prefix, folded: Folded) -> None:
+        """Commands make no parts: the graph hears of them, in the order of their offsets."""
+        for record in sorted((one for group in prefix.groups.values() for one in group), key=_offset):
+            event = decode(lane.topic, record)
+            if isinstance(event, Fault):
+                folded.dead_letters.append(_dead_letter(lane, record, event))
+                continue
+            fact = fact_of(event, str(lane), record.offset, self.projection.configuration.rules)
+            if fact is not None:
+                folded.facts.append(fact)
+            folded.event_count += 1
+
     @staticmethod
     def _finish(fold: Fold, folded: Folded) -> Part:
         part, subject = fold.finish(), fold.subject
@@ -118,11 +136,15 @@ class Folder:
         folded.parts.append(PartWrite(subject, pack(part), revision))
         if revision is not None:
             folded.marks[subject] = revision
+            # Employees never become customers, so the identity graph hears nothing of them.
+            folded.facts += fold.facts
         if fold.part.revision == 0:
             folded.new_subjects.append(subject)
-        folded.facts += fold.facts
         folded.references += [(reference, subject) for reference in sorted(fold.references)]
         return part
+
+
+_offset = attrgetter("offset")
 
 
 def decode(topic: str, record: Any) -> Event | Fault:

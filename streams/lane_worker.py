@@ -30,6 +30,7 @@ from streams.assembler import Assembler, Outlet
 from streams.cache import PartCache
 from streams.folder import Folded, Folder, Prefix, prefixes, subject_of
 from streams.lanes import Batch
+from streams.memberships import mending
 
 _log = logging.getLogger("scv.worker")
 
@@ -104,7 +105,7 @@ class FoldingWorker:
         self.store, self.outlet, self.link_topic = store, outlet, link_topic
         self.cache, self.clock_ms, self.wait, self.point = cache, clock_ms, wait, point
         self.folder = folder
-        self.assembler = Assembler(store, outlet, labels, name, point)
+        self.assembler = Assembler(store, outlet, labels, name, point, mending(store, Lane(link_topic, 0)))
         self.held: dict[Lane, Held] = {}
         self.counters = Counters()
 

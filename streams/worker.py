@@ -17,7 +17,8 @@ import redis
 
 from eventlog.producing import LogProducer
 from eventlog.topics import link_log
-from models.catalogue import DOMAIN_TOPICS
+from models.catalogue import COMMAND_TOPIC, DOMAIN_TOPICS
+from models.record import Lane
 from models.settings import Settings
 from projections.assembling import Labels
 from projections.folding import Projection
@@ -28,28 +29,57 @@ from streams.app import EXIT_AWAY, StreamSettings, build_app
 from streams.app import run as run_app
 from streams.cache import PartCache
 from streams.folder import Folder
+from streams.identity_writer import IdentityWriter
 from streams.lane_worker import FoldingWorker
+from streams.routing import RoutingWorker
 
 EXIT_REFUSED = 5
 # From an eye's blink to a few seconds: quick after a failover, no storm during an outage.
 WAIT_SECONDS_MAX = 5.0
 
 
-def folding_worker(settings: Settings, point: Callable[[str], None] = lambda _: None) -> FoldingWorker:
+def lane_worker(settings: Settings, point: Callable[[str], None] = lambda _: None) -> RoutingWorker:
     """The lane worker that these settings describe; it connects when it takes its first lane."""
-    configuration = Configuration(trust=settings.trust, region=settings.region)
-    return FoldingWorker(
-        RedisStore(settings.redis, settings.generation, settings.shared_above, settings.shape),
-        LogProducer(settings.kafka, client_id="scv-worker"),
-        Folder(Projection(configuration)),
-        Labels(settings.generation, settings.config),
-        name=uuid.uuid4().hex[:12],
-        link_topic=link_log(settings.generation),
+    rules, name = settings.identity_rules, uuid.uuid4().hex[:12]
+    labels = Labels(settings.generation, settings.config)
+    outlet = LogProducer(settings.kafka, client_id="scv-worker")
+    links = link_log(settings.generation)
+
+    def store() -> RedisStore:
+        return RedisStore(settings.redis, settings.generation, rules.shared_above, settings.shape)
+
+    folding = FoldingWorker(
+        store(),
+        outlet,
+        Folder(Projection(Configuration(trust=settings.trust, rules=rules))),
+        labels,
+        name=name,
+        link_topic=links,
         cache=PartCache(settings.cache_mib * 1024 * 1024),
-        clock_ms=lambda: time.time_ns() // 1_000_000,
-        wait=lambda attempt: time.sleep(min(0.05 * 2 ** min(attempt, 10), WAIT_SECONDS_MAX)),
+        clock_ms=_now_ms,
+        wait=_wait,
         point=point,
     )
+    identity = IdentityWriter(
+        store(),
+        outlet,
+        rules,
+        labels,
+        name=f"{name}.identity",
+        links=Lane(links, 0),
+        clock_ms=_now_ms,
+        wait=_wait,
+        point=point,
+    )
+    return RoutingWorker(folding, identity, identity.links)
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _wait(attempt: int) -> None:
+    time.sleep(min(0.05 * 2 ** min(attempt, 10), WAIT_SECONDS_MAX))
 
 
 def prepare_store(settings: Settings) -> None:
@@ -81,4 +111,5 @@ def run(settings: Settings) -> int:
         group_id=f"scv-{settings.generation}",
         session_timeout_seconds=settings.session_timeout_seconds,
     )
-    return run_app(build_app(streaming, folding_worker(settings), DOMAIN_TOPICS))
+    topics = (*DOMAIN_TOPICS, COMMAND_TOPIC, link_log(settings.generation))
+    return run_app(build_app(streaming, lane_worker(settings), topics))

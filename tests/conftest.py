@@ -20,11 +20,16 @@ import uuid
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from eventlog.apache import ApacheBroker
 from eventlog.embedded import EmbeddedBroker
 from stores.embedded import DebianRedis, EmbeddedStore
 from tests import servers
+
+# How fast a machine is proves nothing.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 KINDS = ("embedded", "apache", "containers")
 

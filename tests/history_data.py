@@ -57,6 +57,8 @@ PHONES = (
     "000000", "unknown", "12", "+49", "call me", "+44 20 7946 0000", "030901820 ext. 7", " 0151 23456789 ",
 )  # fmt: skip
 OTHERS = ("77", " 77 ", "N/A", "-", "None", "0", "Ünï", "00000", "AbC")
+# Kinds whose form the rules name, and one that is no identifier.
+OTHER_KINDS = {"AbC": "loyalty_card", "Ünï": "person_key", "77": "employee"}
 TRAIT_VALUES = (3, -1, 0, 2.5, 1e-7, True, False, None, "", "three", "drei — ✓", SAFE_INTEGER)
 AMOUNTS = (0, 1, 4_990, 4_990, 9_900, 12_345, -500)
 PLACES = ("Berlin", "München", None)
@@ -179,6 +181,8 @@ class DataMaker:
                 value = {"email": f"{local}@Example.com", "phone": f"030 90{crc_digits(subject)}"}.get(
                     kind, local
                 )
+            if kind == "loyalty":
+                kind = OTHER_KINDS.get(value, kind)
             stated = {"type": kind, "value": value}
             found.append(
                 stated | {"verified": self.rng.random() < 0.5} if self.rng.random() < 0.7 else stated

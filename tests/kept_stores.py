@@ -9,17 +9,18 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import msgspec
 import redis
 
 from stores.keys import Keys
 from stores.redis_store import RedisStore
-from stores.store import Membership, Store
+from stores.store import Entry, Store
 from tests import servers
-from tests.simulation.store import INDEX, MEMBERSHIP, PROFILE, REFERENCE, Shelf, SimulatedStore
+from tests.simulation.store import INDEX, PROFILE, REFERENCE, Shelf, SimulatedStore
 
 SHARED_ABOVE = 5
 GENERATION = "g1"
+
+Tombstone = tuple[str, str, str, str]
 
 
 class Simulated:
@@ -33,21 +34,27 @@ class Simulated:
         return SimulatedStore(self.shelf, shared_above=SHARED_ABOVE)
 
     def profile(self, customer: str) -> tuple[str, str, str, dict[str, bytes]] | None:
-        """Version, founder, writer and sections."""
+        """Version, founder, writer and sections of a live one."""
         found = self.shelf.values.get((PROFILE, customer))
-        return None if found is None else (found.version, found.founder, found.writer, dict(found.sections))
+        if found is None or found.state != "live":
+            return None
+        return found.version, found.founder, found.writer, dict(found.sections)
 
-    def index(self, name: str) -> list[str]:
-        """The customers that a name leads to."""
-        return list(self.shelf.values.get((INDEX, name), ()))
+    def tombstone(self, customer: str) -> Tombstone | None:
+        """State, version, founder and writer of one that is not live; it must have no sections."""
+        found = self.shelf.values.get((PROFILE, customer))
+        if found is None or found.state == "live":
+            return None
+        assert not found.sections
+        return found.state, found.version, found.founder, found.writer
+
+    def index(self, name: str) -> Entry | None:
+        """Whom a name leads to."""
+        return self.shelf.values.get((INDEX, name))
 
     def reference(self, name: str) -> set[str]:
         """The subjects that named a reference."""
         return set(self.shelf.values.get((REFERENCE, name), ()))
-
-    def place(self, subject: str, membership: Membership) -> None:
-        """What the identity writer does."""
-        self.shelf.values[MEMBERSHIP, subject] = membership
 
     def cut(self, store: Any) -> None:
         """Break a connection while nobody uses it."""
@@ -70,29 +77,37 @@ class Served:
         return RedisStore(self.url, GENERATION, SHARED_ABOVE)
 
     def profile(self, customer: str) -> tuple[str, str, str, dict[str, bytes]] | None:
-        """Version, founder, writer and sections."""
-        found = self.client.hgetall(self.keys.profile(customer))
-        if not found:
-            return None
-        version, founder, writer = (found.pop(name).decode() for name in (b"version", b"founder", b"writer"))
-        assert found.pop(b"state") == b"live"
-        return version, founder, writer, {name.decode(): section for name, section in found.items()}
+        """Version, founder, writer and sections of a live one."""
+        state, version, founder, writer, sections = self._profile(customer)
+        return (version, founder, writer, sections) if state == "live" else None
 
-    def index(self, name: str) -> list[str]:
-        """The customers that a name leads to."""
+    def tombstone(self, customer: str) -> Tombstone | None:
+        """State, version, founder and writer of one that is not live; it must have no sections."""
+        state, version, founder, writer, sections = self._profile(customer)
+        if state in ("", "live"):
+            return None
+        assert not sections
+        return state, version, founder, writer
+
+    def _profile(self, customer: str) -> tuple[str, str, str, str, dict[str, bytes]]:
+        found = self.client.hgetall(self.keys.profile(customer))
+        state, version, founder, writer = (
+            found.pop(name, b"").decode() for name in (b"state", b"version", b"founder", b"writer")
+        )
+        return state, version, founder, writer, {name.decode(): section for name, section in found.items()}
+
+    def index(self, name: str) -> Entry | None:
+        """Whom a name leads to."""
         stored = self.client.get(self.keys.identifier(name))
-        entry = {"stamp": 0, "customers": []} if stored is None else json.loads(stored)
-        assert entry["stamp"] == 0
-        assert all(one["status"] == "linking" for one in entry["customers"])
-        return [one["customer_id"] for one in entry["customers"]]
+        if stored is None:
+            return None
+        entry = json.loads(stored)
+        assert all(set(one) == {"customer_id", "status"} for one in entry["customers"])
+        return Entry(entry["stamp"], tuple((one["customer_id"], one["status"]) for one in entry["customers"]))
 
     def reference(self, name: str) -> set[str]:
         """The subjects that named a reference."""
         return {subject.decode() for subject in self.client.smembers(self.keys.reference(name))}
-
-    def place(self, subject: str, membership: Membership) -> None:
-        """What the identity writer does."""
-        self.client.set(self.keys.membership(subject), msgspec.json.encode(membership))
 
     def cut(self, store: Any) -> None:
         """Break a connection while nobody uses it."""

@@ -14,17 +14,19 @@ order, is walked through event by event. All else is asked of the lists of all p
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from models.catalogue import DOMAIN_TOPICS
 from models.dead_letter import Fault
 from models.record import Record
-from tests.oracle_customer import Customer, Document
+from tests.oracle_customer import Customer, Document, Together
 from tests.oracle_dealings import billing, sales, service
 from tests.oracle_parts import Part
 from tests.oracle_person import consent, identity, marketing, meta, timeline, traits
-from tests.oracle_reading import customer_id, told
+from tests.oracle_reading import customer_id, german, told
 from tests.oracle_summary import summary
+
+RegionOf = Callable[[str], str]
 
 
 def _once(records: Iterable[Record]) -> list[Record]:
@@ -33,13 +35,13 @@ def _once(records: Iterable[Record]) -> list[Record]:
     return [at_place[place] for place in sorted(at_place)]
 
 
-def parts(records: Iterable[Record], *, region: str = "DE") -> dict[tuple[str, int, str], Part]:
+def parts(records: Iterable[Record], *, region_of: RegionOf = german) -> dict[tuple[str, int, str], Part]:
     """The part of each (topic, partition, subject), employees' too."""
     found: dict[tuple[str, int, str], Part] = {}
     for record in _once(records):
         if record.topic not in DOMAIN_TOPICS:
             continue
-        event = told(record, region)
+        event = told(record, region_of)
         if not isinstance(event, Fault):
             place = (record.topic, record.partition, event.subject)
             found.setdefault(place, Part(*place)).fold(event)
@@ -51,25 +53,39 @@ def dead_letters(records: Iterable[Record]) -> list[tuple[str, int, int, str]]:
     return [
         (record.topic, record.partition, record.offset, str(fault.reason))
         for record in _once(records)
-        if isinstance(fault := told(record, "DE"), Fault)
+        if isinstance(fault := told(record, german), Fault)
     ]
 
 
 def profiles(
-    records: Iterable[Record], *, trust: Sequence[str] = (), region: str = "DE"
+    records: Iterable[Record],
+    *,
+    trust: Sequence[str] = (),
+    region_of: RegionOf = german,
+    customers: Mapping[str, Together] | None = None,
 ) -> dict[str, Document]:
-    """The profile of each subject that is not an employee.
+    """The profile of each customer, by founder; without `customers` each subject is one, employees are none.
 
-    `trust` names CloudEvents sources from the most trusted on, `region` the numbering plan of phone numbers
-    without a `+`. A profile is the document of docs/profile.md, its keys in that order, but for `meta`, which
-    has no `generation` and no `config`, and in place of `version` has `revisions`: the number behind its dot.
+    `trust` names CloudEvents sources from the most trusted on, `region_of` a subject is the numbering plan of
+    the phone numbers that its source writes without a `+`. `customers` says by founder who belongs together;
+    there is no profile of one whose members have no events. A profile is the document of docs/profile.md, its
+    keys in that order, but for `meta`, which has no `generation` and no `config`, and `revisions` in place of
+    `version`: the number behind its dot.
     """
     of_subject: dict[str, list[Part]] = {}
-    for (_, _, subject), part in parts(records, region=region).items():
+    for (_, _, subject), part in parts(records, region_of=region_of).items():
         if not subject.startswith("employee:"):
             of_subject.setdefault(subject, []).append(part)
+    if customers is None:
+        customers = {subject: Together((subject,)) for subject in of_subject}
+    mine = {
+        founder: [part for member in together.members for part in of_subject.get(member, ())]
+        for founder, together in customers.items()
+    }
     return {
-        subject: _document(Customer(subject, mine, trust, region)) for subject, mine in of_subject.items()
+        founder: _document(Customer(founder, together, mine[founder], trust, region_of))
+        for founder, together in customers.items()
+        if mine[founder]
     }
 
 
@@ -90,9 +106,9 @@ def _document(customer: Customer) -> Document:
     }
     return {
         "schema_version": 1,
-        "customer_id": customer_id(customer.subject),
+        "customer_id": customer_id(customer.founder),
         "state": "live",
-        "founder": customer.subject,
+        "founder": customer.founder,
         "summary": summary(customer, sections),
         **sections,
         "meta": meta(customer),

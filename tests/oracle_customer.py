@@ -1,14 +1,14 @@
-"""All parts of one subject, joined, and the questions that the sections of its profile ask of them.
+"""All parts of one customer, joined, and the questions that the sections of its profile ask of them.
 
 Guarantees:
 - Every answer is computed from events, each time it is asked; nothing is carried along but what a bound cut.
-- The order of the parts changes nothing.
+- The order of the parts, and of the subjects they are of, changes nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from tests.oracle_parts import IDENTIFIERS, INVOICES, Entries, Name, Part, Said, in_order, latest, latest_of
 from tests.oracle_reading import Key, Told
@@ -18,15 +18,35 @@ Document = dict[str, Any]
 # Every other list shows 20.
 SHOWN = {
     "timeline": 100, IDENTIFIERS: 50, INVOICES: 50, "consent.permissions": 50, "traits": 50,
-    "identity.addresses": 5, "sales.baskets": 5, "identity.related": 5,
+    "identity.subjects": 50, "identity.addresses": 5, "sales.baskets": 5, "identity.related": 5,
 }  # fmt: skip
 
 
-class Customer:
-    """All parts of one subject, and every section asked of them."""
+class Together(NamedTuple):
+    """What is said of one customer beside its events: who it is made of, and what else the graph found.
 
-    def __init__(self, subject: str, mine: list[Part], trust: Sequence[str], region: str) -> None:
-        self.subject, self.parts, self.trust, self.region = subject, mine, trust, region
+    `statuses` has the identifiers (`type:value`) that do not link, as `shared` or `rejected`; `related` the
+    founders of possible matches, each with what leads there.
+    """
+
+    members: Sequence[str]
+    statuses: Mapping[str, str] = {}
+    related: Sequence[tuple[str, str]] = ()
+
+
+class Customer:
+    """All parts of one customer's members, and every section asked of them."""
+
+    def __init__(
+        self,
+        founder: str,
+        together: Together,
+        mine: list[Part],
+        trust: Sequence[str],
+        region_of: Callable[[str], str],
+    ) -> None:
+        self.founder, self.together, self.parts = founder, together, mine
+        self.trust, self.region_of = trust, region_of
         self.events = [event for part in mine for event in part.events]
         self.lists: dict[str, Entries] = {}
         for part in mine:

@@ -17,6 +17,7 @@ from tests.oracle_parts import (
     is_open,
     latest,
     latest_of,
+    text,
     threads_in_order,
     total,
 )
@@ -179,7 +180,8 @@ def social(customer: Customer) -> Document:
     threads: dict[str, Told] = {}
     for part in customer.parts:
         for thread, mention in part.threads.items():
-            threads[thread] = max(threads.get(thread, mention), mention, key=lambda opened: opened.key)
+            known = threads.get(thread, mention)
+            threads[thread] = max(known, mention, key=lambda one: (one.key, text(one.data["platform"])))
     unanswered = [
         {"thread_id": thread, "platform": threads[thread].data["platform"]}
         | {"mentioned_at": threads[thread].at, "event_id": threads[thread].id}

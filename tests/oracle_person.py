@@ -29,7 +29,6 @@ def identity(customer: Customer) -> Document:
         for name, found in found_of.items()
         if found is not None
     }
-    seen = [event.log_us for event in customer.events]
     return {
         **{
             name: chosen(customer, name)
@@ -37,21 +36,9 @@ def identity(customer: Customer) -> Document:
         },
         "provenance": provenance,
         "addresses": addresses(customer),
-        "subjects": [
-            {
-                "subject": customer.subject,
-                "first_seen_at": instant(min(seen)),
-                "last_seen_at": instant(max(seen)),
-            }
-        ],
+        "subjects": subjects(customer),
         "identifiers": identifiers(customer),
-        "related": customer.shown(
-            "identity.related",
-            [
-                {"customer_id": customer_id(other), "relation": kind, "via": "stated"}
-                for (other, kind), _ in customer.ordered("identity.related")
-            ],
-        ),
+        "related": related(customer),
     }
 
 
@@ -63,7 +50,9 @@ def personal(customer: Customer, name: str) -> list[tuple[Key, Any]]:
         value = event.data.get(name) if event.type == "marketing.profile_updated" else None
         if kind is not None:
             first = next((value for stated_kind, value, _ in event.identifiers if stated_kind == kind), None)
-            value = (None if value is None else normal(kind, value, customer.region)) or first
+            value = (
+                None if value is None else normal(kind, value, customer.region_of(event.subject))
+            ) or first
         if value is not None:
             stated.append((event.key, value))
     return stated
@@ -85,13 +74,43 @@ def addresses(customer: Customer) -> list[Document]:
     return customer.shown("identity.addresses", [address for _, address in chosen])
 
 
+def subjects(customer: Customer) -> list[Document]:
+    """Every member that has events, by first seen, then name."""
+    seen: dict[str, list[int]] = {}
+    for event in customer.events:
+        seen.setdefault(event.subject, []).append(event.log_us)
+    return customer.shown(
+        "identity.subjects",
+        [
+            {"subject": name, "first_seen_at": instant(min(at)), "last_seen_at": instant(max(at))}
+            for name, at in sorted(seen.items(), key=lambda item: (min(item[1]), item[0]))
+        ],
+    )
+
+
+def related(customer: Customer) -> list[Document]:
+    """What was stated, then the possible matches that the graph found."""
+    stated = [(other, kind, "stated") for (other, kind), _ in customer.ordered("identity.related")]
+    found = [(founder, "possible_match", via) for founder, via in customer.together.related]
+    return customer.shown(
+        "identity.related",
+        [
+            {"customer_id": customer_id(other), "relation": relation, "via": via}
+            for other, relation, via in (*stated, *found)
+        ],
+    )
+
+
 def identifiers(customer: Customer) -> list[Document]:
     """By first seen, then type, then value."""
     rows = []
     for (kind, value), entry in customer.lists[IDENTIFIERS].items():
         verified = [said.event.log_us for said in entry if said.fact["verified"]]
-        row = {"type": kind, "value": value, "status": "linking"}
-        row |= {"verified_at": instant(min(verified)) if verified else None, "sources": [customer.subject]}
+        stating = sorted({said.event.subject for said in entry})
+        row = {"type": kind, "value": value}
+        row |= {"status": customer.together.statuses.get(f"{kind}:{value}", "linking")}
+        row |= {"verified_at": instant(min(verified)) if verified else None}
+        row |= {"sources": stating[: SHOWN["identity.subjects"]]}
         first_us = min(said.event.log_us for said in entry)
         rows.append((first_us, kind, value, row | {"first_seen_at": instant(first_us)}))
     return customer.shown(IDENTIFIERS, [row for *_, row in sorted(rows, key=lambda row: row[:3])])
@@ -160,13 +179,15 @@ def traits(customer: Customer) -> list[Document]:
 
 
 def timeline(customer: Customer) -> list[Document]:
-    """The latest events, newest first; equal keys by the entry's text, greater first."""
+    """The latest events, newest first; equal keys by subject, then by the entry's text, greater first."""
     newest_first = sorted(customer.events, key=lambda event: event.key, reverse=True)
     bound = SHOWN["timeline"]
     # More than are shown, so that equal keys at the bound are all there.
     least = newest_first[: bound + 1][-1].key
     rows = [(event.key, entry(event)) for event in newest_first if event.key >= least]
-    rows.sort(key=lambda row: (row[0], text(row[1])), reverse=True)
+    rows.sort(key=lambda row: text(row[1]), reverse=True)
+    rows.sort(key=lambda row: row[1]["subject"])
+    rows.sort(key=lambda row: row[0], reverse=True)
     return customer.shown("timeline", [row for _, row in rows])
 
 

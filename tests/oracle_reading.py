@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache, lru_cache
@@ -64,8 +64,8 @@ class Told:
         return self.key[2]
 
 
-def told(record: Record, region: str) -> Told | Fault:
-    """The event in a record, or why it is none."""
+def told(record: Record, region_of: Callable[[str], str]) -> Told | Fault:
+    """The event in a record, or why it is none; `region_of` a subject, how its source writes phones."""
     log_us = record.timestamp_ms * 1_000
     verdict = read(record.topic, record.key, record.value, record.headers, log_us)
     if isinstance(verdict, Fault):
@@ -84,7 +84,7 @@ def told(record: Record, region: str) -> Told | Fault:
             occurred_us = log_us
     ignored, identifiers = _unknown_fields(kind, data), []
     for stated in data.get("identifiers", []):
-        value = normal(stated["type"], stated["value"], region)
+        value = normal(stated["type"], stated["value"], region_of(subject))
         if value is None:
             ignored += 1
         else:
@@ -128,12 +128,28 @@ def _unknown_fields(kind: str, data: dict[str, Any]) -> int:
     return unknown
 
 
+# What the default rules say of other kinds; those not named stay as they are written.
+IN_CAPITALS = ("customer_number", "loyalty_card")
+IN_SMALL_LETTERS = ("person_key", "advertising_id")
+
+
+def german(_: str) -> str:
+    """The default: every source is in Germany."""
+    return "DE"
+
+
 @lru_cache(maxsize=10_000)
 def normal(kind: str, value: str, region: str) -> str | None:
     """An identifier's value in its one form; None when it says nothing about a person."""
     value = value.strip()
     if value.casefold() in BLOCKED_VALUES:
         return None
+    if kind == "employee":
+        return None
+    if kind in IN_CAPITALS:
+        return value.upper()
+    if kind in IN_SMALL_LETTERS:
+        return value.lower()
     if kind == "email":
         value = value.lower()
         at = value.rfind("@")

@@ -14,12 +14,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import count, islice
 from pathlib import Path
 from random import Random
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
@@ -27,13 +27,17 @@ from confluent_kafka.admin import AdminClient
 from eventlog.admin import create_topics, lane_ends
 from eventlog.errors import ProduceFailed
 from eventlog.producing import LogProducer
-from models.catalogue import DOMAIN_TOPICS
+from eventlog.topics import link_log
+from models.catalogue import COMMAND_TOPIC, DOMAIN_TOPICS
 from models.record import Lane, Record
 from stores.progress import read_progress
 from tests.histories import history, interleaved
+from tests.process_people import among
 
 ROOT = Path(__file__).parent.parent
 GENERATION = "g1"
+# What others write to.
+SOURCES = (*DOMAIN_TOPICS, COMMAND_TOPIC)
 # The shortest with which the embedded broker forms a group.
 SESSION_TIMEOUT_SECONDS = 6.0
 # Far beyond what anything takes; a laptop that runs other things at the same time gets there, too.
@@ -117,10 +121,10 @@ class WorkerProcess:
         return f"-- worker {self.name} said:\n{text[-OUTPUT_CHARACTERS:]}"
 
 
-def endless(seed: int, **knobs: object) -> Iterator[Record]:
-    """History after history about the same subjects; each lane in order."""
-    for one in count(seed):
-        yield from interleaved(history(one, **knobs), Random(one))
+def endless(seed: int, **knobs: Any) -> Iterator[Record]:
+    """History after history about the same subjects, and people known by several; each lane in order."""
+    histories = (record for one in count(seed) for record in interleaved(history(one, **knobs), Random(one)))
+    return among(histories, seed, knobs["partitions"])
 
 
 class Writer(threading.Thread):
@@ -201,7 +205,9 @@ class World:
     ) -> None:
         self.kafka, self.redis = kafka, redis
         create_topics(kafka, partitions, GENERATION)
-        self.lanes = sorted(Lane(*lane) for lane in lane_ends(kafka, DOMAIN_TOPICS))
+        self.links = Lane(link_log(GENERATION), 0)
+        self.sources = sorted(Lane(*lane) for lane in lane_ends(kafka, SOURCES))
+        self.lanes = [*self.sources, self.links]
         self.workers = [
             WorkerProcess("ABCDEFGH"[number], directory, kafka, redis, **settings)
             for number in range(workers)
@@ -228,13 +234,13 @@ class World:
         self.writer = Writer(self.kafka, records, pause_seconds)
         self.writer.start()
 
-    def ends(self) -> dict[Lane, int]:
-        """The end of every lane of the domain topics."""
-        return {Lane(*lane): held.end for lane, held in lane_ends(self.kafka, DOMAIN_TOPICS).items()}
+    def ends(self, topics: Sequence[str] = SOURCES) -> dict[Lane, int]:
+        """The end of every lane that others write to: those of the domain topics and the commands."""
+        return {Lane(*lane): held.end for lane, held in lane_ends(self.kafka, topics).items()}
 
     def folded(self) -> dict[Lane, int]:
         """The offset up to which each lane's records are in parts."""
-        return {lane: at[0] for lane, at in read_progress(self.redis, GENERATION, self.lanes).items()}
+        return {lane: at[0] for lane, at in read_progress(self.redis, GENERATION, self.sources).items()}
 
     def assembled(self) -> dict[Lane, int]:
         """The offset up to which each lane's records are in profiles."""
@@ -261,9 +267,15 @@ class World:
             self.writer.check()
 
     def wait_for_all(self, what: str) -> None:
-        """Return when all that the log holds now is in profiles."""
-        ends = self.ends()
-        self.wait_until(lambda: all(at >= ends[lane] for lane, at in self.assembled().items()), what)
+        """Return when all that the log holds now is in profiles: events, then what they say of who is who."""
+        # A lane's link facts are in the log before its records count as folded.
+        for topics in (SOURCES, (self.links.topic,)):
+            ends = self.ends(topics)
+            self.wait_until(lambda ends=ends: self._reached(ends), what)
+
+    def _reached(self, ends: Mapping[Lane, int]) -> bool:
+        at = self.assembled()
+        return all(at[lane] >= end for lane, end in ends.items())
 
     def wait_for_flow(self, what: str) -> None:
         """Return when some lane moves on."""
@@ -286,7 +298,8 @@ class World:
 
     def where(self) -> str:
         """Each lane that is behind, for people."""
-        found, ends = read_progress(self.redis, GENERATION, self.lanes), self.ends()
+        found = read_progress(self.redis, GENERATION, self.lanes)
+        ends = self.ends() | self.ends((self.links.topic,))
         return "\n".join(
             f"{lane}: {at}, ends at {ends[lane]}" for lane, at in found.items() if at[2] < ends[lane]
         )

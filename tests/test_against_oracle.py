@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from models.record import Record
+from models.rules import IdentityRules, SubjectRule
 from projections.assembling import Member, assemble
 from projections.parts import pack
 from projections.reducers import Configuration
@@ -37,9 +38,9 @@ def comparable(document: dict[str, Any]) -> dict[str, Any]:
     return {**document, "meta": dict(sorted(meta.items()))}
 
 
-def assert_equals_oracle(fold: LogFold, records: list[Record], trust: tuple[str, ...] = ()) -> None:
-    """Every profile and every dead letter, nothing more and nothing less."""
-    expected = {name: comparable(one) for name, one in oracle.profiles(records, trust=trust).items()}
+def assert_equals_oracle(fold: LogFold, records: list[Record], **said: Any) -> None:
+    """Every profile and every dead letter, nothing more and nothing less; `said` is what the settings say."""
+    expected = {name: comparable(one) for name, one in oracle.profiles(records, **said).items()}
     found = {name: comparable(one) for name, one in fold.documents().items()}
     assert found.keys() == expected.keys()
     for subject, document in expected.items():
@@ -57,7 +58,19 @@ def test_a_history_gives_what_the_oracle_says(seed: int) -> None:
     lanes = history(seed)
     trust = TRUST if seed % 3 == 0 else ()
     fold = fold_whole(lanes, Configuration(trust=trust))
-    assert_equals_oracle(fold, [record for lane in lanes for record in lane], trust)
+    assert_equals_oracle(fold, [record for lane in lanes for record in lane], trust=trust)
+
+
+@pytest.mark.parametrize("seed", SEEDS[:10])
+def test_sources_in_several_countries_give_what_the_oracle_says(seed: int) -> None:
+    lanes = history(seed)
+    rules = IdentityRules(region="GB", subjects={"crm": SubjectRule(region="US"), "web": SubjectRule()})
+
+    def region_of(subject: str) -> str:
+        return "US" if subject.startswith("crm:") else "GB"
+
+    fold = fold_whole(lanes, Configuration(rules=rules))
+    assert_equals_oracle(fold, [record for lane in lanes for record in lane], region_of=region_of)
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -55,6 +55,7 @@ def test_normalising_twice_changes_nothing(kind: str, value: str, region: str, o
         ("loyalty", " L-77 ", "L-77"),
         ("crm", "4711", "4711"),
         ("cookie", "Case Matters", "Case Matters"),
+        ("employee", "E-7", None),
     ],
 )
 def test_an_identifier_has_one_form(kind: str, value: str, normal: str | None) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from models.link import LinkFact
 from models.record import Lane, Record
+from models.rules import IdentityRules, SubjectRule
 from projections.folding import Projection
 from projections.parts import Part
 from projections.reducers import Configuration
@@ -34,10 +35,12 @@ def email(value: str, verified: bool = False) -> dict[str, Any]:
     return {"type": "email", "value": value, "verified": verified}
 
 
-def folded(records: list[Record], known: dict[str, Part] | None = None) -> tuple[Folded, dict[str, Part]]:
+def folded(
+    records: list[Record], known: dict[str, Part] | None = None, rules: IdentityRules | None = None
+) -> tuple[Folded, dict[str, Part]]:
     """The records of one lane, folded in one batch."""
     changed: dict[str, Part] = {}
-    folder = Folder(Projection(Configuration()))
+    folder = Folder(Projection(Configuration(rules=rules or IdentityRules())))
     (prefix,) = prefixes([as_consumed(record) for record in records], None, len(records))
     return folder.fold(records[0].lane, prefix, known or {}, changed), changed
 
@@ -88,11 +91,29 @@ def test_orders_cases_invoices_and_stated_references_can_be_asked_by() -> None:
     ]
 
 
-def test_an_employee_has_a_part_and_no_mark() -> None:
+def test_a_phone_is_read_in_the_region_of_the_subjects_namespace() -> None:
+    rules = IdentityRules(subjects={"crm": SubjectRule(region="US")})
+    phone = {"type": "phone", "value": "212 555 0100"}
+    result, _ = folded(logged(visit(1, phone)), rules=rules)
+    assert result.facts == [fact(0), fact(0, "phone:+12125550100")]
+
+
+def test_an_employee_is_no_identifier_of_a_customer() -> None:
+    result, changed = folded(logged(visit(1, {"type": "employee", "value": "E-7"})))
+    assert result.facts == [fact(0)]
+    assert all(b"E-7" not in section for section in changed["crm:4711"].sections if section)
+
+
+def test_an_employee_has_a_part_and_no_mark_and_tells_the_graph_nothing() -> None:
     survey = event(
-        "service.employee_surveyed", "2026-01-01T00:00:00Z", subject="employee:7", score=9, team_id="T"
+        "service.employee_surveyed",
+        "2026-01-01T00:00:00Z",
+        subject="employee:7",
+        score=9,
+        team_id="T",
+        identifiers=[email("grace@example.com")],
     )
     result, changed = folded(logged(survey))
     assert [part.revision for part in result.parts] == [None]
-    assert result.marks == {}
+    assert (result.marks, result.facts) == ({}, [])
     assert changed["employee:7"].revision == 1

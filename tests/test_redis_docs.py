@@ -51,6 +51,17 @@ SECOND = {
     },
 }
 
+# The first person's browser: merged with her by the email, it leaves a tombstone.
+BROWSER = {
+    "specversion": "1.0",
+    "id": "evt-3",
+    "source": "web/tracker",
+    "type": "marketing.page_viewed",
+    "time": "2026-03-01T11:05:00Z",
+    "subject": "web:v-81",
+    "data": {"page": "/", "identifiers": [{"type": "email", "value": "ada@example.com"}]},
+}
+
 # Where a machine has no redis-cli: the same command over the same protocol.
 REDIS_CLI = """#!{python}
 import sys, redis
@@ -92,7 +103,7 @@ def console_examples(page: Path) -> list[tuple[str, str]]:
 
 @pytest.fixture(scope="module")
 def installation() -> Iterator[Installation]:
-    """Servers and a worker that has folded the README's event and that of a second person."""
+    """Servers and a worker that has folded the README's event and two more, and placed all three."""
     with Installation() as running:
         running.start_worker()
         environment = pytest.MonkeyPatch()
@@ -101,19 +112,35 @@ def installation() -> Iterator[Installation]:
         run_python(readme_example("produce("), {})
         producer = Producer({"bootstrap.servers": running.settings.kafka, "partitioner": "murmur2_random"})
         producer.produce("sales.events", key=SECOND["subject"], value=json.dumps(SECOND))
+        producer.produce("marketing.events", key=BROWSER["subject"], value=json.dumps(BROWSER))
         producer.flush()
-        wait_until_assembled(running, 2)
+        wait_until_placed(running)
         yield running
         environment.undo()
 
 
-def wait_until_assembled(running: Installation, records: int) -> None:
-    ends = running.ends(("sales.events",))
+def wait_until_placed(running: Installation) -> None:
+    """Three records assembled, three subjects in two customers, and nothing left to do."""
+    ends = running.ends(("sales.events", "marketing.events"))
+    keys = Keys("g1")
     deadline = time.monotonic() + PATIENCE_SECONDS
-    while (assembled := running.assembled(ends)) < records:
-        running.check()
-        assert time.monotonic() < deadline, f"{assembled} of {records} records assembled"
-        time.sleep(0.05)
+    with redis.Redis.from_url(running.settings.redis, decode_responses=True) as client:
+        while True:
+            running.check()
+            stamps = [client.get(keys.membership(one)) for one in ("crm:4711", "crm:4712", "web:v-81")]
+            states = [
+                client.hget(keys.profile(customer_id(one)), "state") for one in ("crm:4711", "web:v-81")
+            ]
+            versions = [
+                str(client.hget(keys.profile(customer_id(one)), "version"))
+                for one in ("crm:4711", "crm:4712")
+            ]
+            busy = client.exists(keys.dirty(keys.links))
+            placed = all(stamps) and states == ["live", "merged"] and not busy
+            if placed and running.assembled(ends) == 3 and [one[-2:] for one in versions] == [".2", ".1"]:
+                return
+            assert time.monotonic() < deadline, f"{stamps}, {states}, {versions}, marks: {busy}"
+            time.sleep(0.05)
 
 
 @pytest.fixture(scope="module")
@@ -155,7 +182,13 @@ def test_the_python_examples_find_the_order(installation: Installation) -> None:
     names: dict[str, Any] = {}
     in_one_call, step_by_step = blocks(PAGE, "python")
     assert run_python(in_one_call, names) == "1 order(s)\n"
-    assert run_python(step_by_step, names).startswith("0.1 [{'currency': 'EUR', 'gross_minor': 4990")
+    printed = run_python(step_by_step, names).splitlines()
+    assert re.match(r"\d+\.2 \[\{'currency': 'EUR', 'gross_minor': 4990", printed[0])
+    assert printed[1] == "2 True"
+    for asked in ("email:ada@example.com",), ("phone:+4930901820", "order:O-1"), ("crm:4712",), ("crm:9",):
+        pairs = [piece for name in asked for piece in name.split(":", 1)]
+        answer = json.loads(names["view"].fcall_ro("scv_lookup", 1, "scv", *pairs))
+        assert names["customers"](*asked) == sorted(one["customer_id"] for one in answer["customers"])
     assert run_python(readme_example("fcall_ro"), {}).startswith(
         "single [{'currency': 'EUR', 'gross_minor': 4990"
     )
@@ -191,8 +224,9 @@ def test_the_reader_can_read_what_is_public(view: redis.Redis) -> None:
         assert reader.get("scv:active") == "g1 1"
         assert ada in str(reader.get(keys.identifier("crm:4711")))
         assert reader.smembers(keys.reference("order:O-1")) == {"crm:4711"}
-        assert reader.hget(keys.profile(ada), "version") == "0.1"
-        for name in ("email", "ada@example.com"), ("order", "O-1"), ("crm", "4711"):
+        assert str(reader.hget(keys.profile(ada), "version")).endswith(".2")
+        old = customer_id("web:v-81")
+        for name in ("email", "ada@example.com", "order", "O-1"), ("crm", "4711"), ("customer", old):
             answer = reader.execute_command("FCALL_RO", "scv_lookup", 1, "scv", *name)
             assert json.loads(answer)["profile"]["customer_id"] == ada
 
@@ -213,6 +247,8 @@ def test_the_reader_can_read_what_is_public(view: redis.Redis) -> None:
         ("HGETALL", Keys("g1").checkpoint(Lane("sales.events", 0))),
         ("GET", Keys("g1").part(Lane("sales.events", 0), "crm:4711")),
         ("FCALL_RO", "scv_load", "1", Keys("g1").checkpoint(Lane("sales.events", 0))),
+        ("FCALL", "scv_place", "1", Keys("g1").identifier("crm:4711"), "9", "{}"),
+        ("GET", Keys("g1").part(Keys("g1").links, "crm:4711")),
         ("FCALL", "scv_index", "1", Keys("g1").identifier("crm:4711"), "6", "cus_0000000000000000"),
         ("EVAL", "return redis.call('SET', KEYS[1], 'x')", "1", "scv:active"),
     ],

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
+from models.rules import IdentityRules
 from models.settings import CONFIG_VARIABLE, Settings
 from ops.configured import settings_with
-from ops.failures import Failure
+from ops.failures import Exit, Failure
 
 PAGE = (Path(__file__).parent.parent / "docs" / "settings.md").read_text()
 # Read where they matter, not settings of a worker; the page explains them too.
@@ -36,12 +37,8 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_without_anything_the_defaults_hold() -> None:
     settings = Settings()
-    assert (settings.generation, settings.region, settings.trust, settings.shared_above) == (
-        "g1",
-        "DE",
-        (),
-        5,
-    )
+    assert (settings.generation, settings.trust, settings.rules) == ("g1", (), None)
+    assert settings.identity_rules == IdentityRules()
 
 
 def test_a_variable_sets_a_setting(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,17 +64,54 @@ def test_a_variable_lists_trust_by_commas_and_a_file_as_a_list(
 def test_an_argument_wins_over_a_variable_and_a_variable_over_the_file(
     config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config.write_text('region = "US"\ngeneration = "g2"\npartitions = 4\n')
-    monkeypatch.setenv("SCV_REGION", "FR")
+    config.write_text('cache_mib = 64\ngeneration = "g2"\npartitions = 4\n')
+    monkeypatch.setenv("SCV_CACHE_MIB", "32")
     monkeypatch.setenv("SCV_GENERATION", "g3")
-    settings = settings_with(generation="g4", region=None)
-    assert (settings.generation, settings.region, settings.partitions) == ("g4", "FR", 4)
+    settings = settings_with(generation="g4", cache_mib=None)
+    assert (settings.generation, settings.cache_mib, settings.partitions) == ("g4", 32, 4)
+
+
+def test_rules_come_from_the_file_that_the_setting_names(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a variable, in the file of settings, and set to nothing as compose files write what is not set."""
+    rules = tmp_path / "rules.toml"
+    rules.write_text('region = "US"\n')
+    monkeypatch.setenv("SCV_RULES", str(rules))
+    assert settings_with().identity_rules.region == "US"
+    monkeypatch.setenv("SCV_RULES", "")
+    assert settings_with().identity_rules.region == "DE"
+    monkeypatch.delenv("SCV_RULES")
+    config.write_text(f"rules = '{rules}'\n")
+    settings = settings_with()
+    assert settings.identity_rules.region == "US" and settings.identity_rules is settings.identity_rules
+
+
+@pytest.mark.parametrize(
+    "text, told",
+    [
+        (None, "no such file"),
+        ("region = 'XX'", "region: 'XX'"),
+        ("[subjects.crm]\nstrenght = 5", "strength?"),
+    ],
+)
+def test_wrong_rules_are_one_line_before_anything_is_connected_to(
+    text: str | None, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rules = tmp_path / "rules.toml"
+    if text is not None:
+        rules.write_text(text)
+    monkeypatch.setenv("SCV_RULES", str(rules))
+    with pytest.raises(Failure) as failed:
+        settings_with()
+    assert failed.value.code == Exit.USAGE
+    assert told in str(failed.value) and str(failed.value).startswith(f"{rules}: ")
+    assert "\n" not in str(failed.value)
 
 
 @pytest.mark.parametrize(
     "variable, value, told",
     [
-        ("SCV_REGION", "de", "SCV_REGION"),
         ("SCV_GENERATION", "7", "SCV_GENERATION"),
         ("SCV_PARTITIONS", "many", "SCV_PARTITIONS"),
         ("SCV_PARTITIONS", "0", "SCV_PARTITIONS"),
@@ -99,10 +133,10 @@ def test_a_wrong_variable_is_one_line_that_names_it(
 @pytest.mark.parametrize(
     "text, told",
     [
-        ("regoin = 'US'", "regoin"),
+        ("genration = 'g2'", "genration"),
         ("partitions = 'many'", "partitions"),
         ("trust = [1]", "trust"),
-        ("region = ", "not TOML"),
+        ("partitions = ", "not TOML"),
     ],
 )
 def test_a_wrong_file_is_one_line_that_names_the_place(config: Path, text: str, told: str) -> None:
@@ -119,11 +153,20 @@ def test_a_file_that_is_missing_is_never_taken_for_an_empty_one(monkeypatch: pyt
 
 
 @pytest.mark.parametrize(
-    "change", [{"region": "US"}, {"trust": ("crm",)}, {"trust": ("shop", "crm")}, {"trust": ("crm", "shop")}]
+    "change", [{"trust": ("crm",)}, {"trust": ("shop", "crm")}, {"trust": ("crm", "shop")}]
 )
 def test_what_shapes_parts_gives_another_shape(change: dict[str, Any]) -> None:
     shapes = {Settings(**other).shape for other in [{}, change, {"trust": ("a", "b")}]}
     assert len(shapes) == 3
+
+
+def test_other_rules_give_another_shape_and_the_same_rules_in_another_file_do_not(tmp_path: Path) -> None:
+    shapes = []
+    for name, text in (("a", "region = 'US'"), ("b", "# the same\nregion = 'US'"), ("c", "shared_above = 6")):
+        (tmp_path / name).write_text(text)
+        shapes.append(Settings(rules=tmp_path / name).shape)
+    assert shapes[0] == shapes[1]
+    assert len({*shapes, Settings().shape}) == 3
 
 
 def test_what_does_not_shape_parts_keeps_the_shape() -> None:
@@ -136,7 +179,7 @@ def test_what_does_not_shape_parts_keeps_the_shape() -> None:
 
 def test_settings_cannot_be_changed_afterwards() -> None:
     with pytest.raises(ValueError, match="frozen"):
-        Settings().region = "US"  # type: ignore[misc]
+        Settings().generation = "g2"  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("name", Settings.model_fields)
@@ -144,7 +187,7 @@ def test_the_page_for_operators_explains_every_setting_with_its_default(name: st
     info = Settings.model_fields[name]
     section = re.search(rf"^### {name}$(.*?)(?=^##|\Z)", PAGE, re.DOTALL | re.MULTILINE)
     assert section, f"docs/settings.md has no section on {name}"
-    default = "empty" if info.default == () else str(info.default)
+    default = "empty" if info.default in ((), None) else str(info.default)
     assert f"`SCV_{name.upper()}`" in section[1]
     assert f"Default: `{default}`" in section[1]
     assert info.description is not None

@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING
 
 from models.record import Lane
 from streams.lanes import Batch
-from tests.simulation.cases import SHARED_ABOVE, worker
+from tests.simulation.cases import worker
+from tests.simulation.faults import GRAPH
 from tests.simulation.log import SimulatedOutlet
+from tests.simulation.store import SimulatedStore
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -33,23 +35,35 @@ class Actor:
         self.world, self.name = world, name
         self.busy = self.doomed = False
         self.positions: dict[Lane, int] = {}
-        self.store = world.store_kind(
-            world.shelf,
-            shared_above=SHARED_ABOVE,
-            keys_per_call=world.keys_per_call,
-            fate=partial(world.moment, self),
-        )
+        self.stores = self._store(world, ""), self._store(world, GRAPH)
         self.outlet = SimulatedOutlet(world.log, world.rng, partial(world.moment, self))
         self.worker = worker(
-            self.store,
+            self.stores,
             self.outlet,
             name,
-            kind=world.worker_kind,
+            world.case.reading,
+            kinds=world.kinds,
             cache_bytes=world.cache_bytes,
             clock_ms=world.now_ms,
             wait=lambda attempt: world.pause(self) if attempt > 1 else None,
-            point=lambda place: world.moment(self, place, None),
+            points=(
+                lambda place: world.moment(self, place, None),
+                lambda place: world.moment(self, GRAPH + place, None),
+            ),
         )
+
+    def _store(self, world: World, prefix: str) -> SimulatedStore:
+        return world.kinds.store(
+            world.shelf,
+            shared_above=world.case.reading.rules.shared_above,
+            keys_per_call=world.keys_per_call,
+            fate=lambda place, rest: world.moment(self, prefix + place, rest),
+        )
+
+    def cut_off(self) -> None:
+        """Its connections to the store are gone."""
+        for store in self.stores:
+            store.connected = False
 
     def _call(self, call: Callable[[], Mapping[Lane, int | None]]) -> Mapping[Lane, int | None] | None:
         """What the worker answered; None when it was killed. Lanes that it moved are read on from there."""

@@ -34,6 +34,25 @@ POINTS = (
 )
 """Where a worker is killed and paused: all in `step`, those from the fourth on also in `take` and `idle`."""
 
+GRAPH = "graph: "
+"""Before the name of each point and call of the identity writer: much of it folding workers have, too."""
+
+GRAPH_POINTS = (
+    "between the two graph reads",
+    "after graph load",
+    "after merge acknowledgement",
+    "after graph commit",
+    "before memberships",
+    "after memberships",
+    "between membership and parts",
+    "between parts and profile",
+    "after profile",
+    "between indexes and notice",
+    "after side effects",
+    "before graph marks close",
+)
+"""Where an identity writer is killed and paused: the first only in `take`, the next three only in `step`."""
+
 
 class Faults(Protocol):
     """Decides what happens at a place."""

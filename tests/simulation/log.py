@@ -34,12 +34,17 @@ class Consumed(NamedTuple):
 class SimulatedLog:
     """`lanes` hold what the run will ever read, `ends` how much of it is visible, `topics` what was produced.
 
+    What is produced to the topic of `links` is what that lane has, each record as often as it was produced,
+    visible `at_once` or when the lane grows.
     `appended` watches what is produced.
     """
 
-    def __init__(self, lanes: Mapping[Lane, Sequence[Consumed]]) -> None:
-        self.lanes = lanes
-        self.ends = dict.fromkeys(lanes, 0)
+    def __init__(self, lanes: Mapping[Lane, Sequence[Consumed]], links: Lane) -> None:
+        self.at_once = False
+        self.links: list[Consumed] = []
+        self.link_lane = links
+        self.lanes: dict[Lane, Sequence[Consumed]] = {**lanes, links: self.links}
+        self.ends = dict.fromkeys(self.lanes, 0)
         self.topics: dict[str, dict[tuple[bytes | None, bytes | None], int]] = {}
         self.appended: Callable[[str, bytes | None, bytes | None], None] = lambda *_: None
 
@@ -60,6 +65,10 @@ class SimulatedLog:
         """Write a produced record; equal ones are counted."""
         written = self.topics.setdefault(topic, {})
         written[key, value] = written.get((key, value), 0) + 1
+        if topic == self.link_lane.topic:
+            self.links.append(Consumed(len(self.links), 0, key, value, ()))
+            if self.at_once:
+                self.grow(self.link_lane, 1)
         self.appended(topic, key, value)
 
     def written(self, topic: str) -> Mapping[tuple[bytes | None, bytes | None], int]:

@@ -135,8 +135,8 @@ class LastWriteWins(SimulatedStore):
 
     def _put(self, one: ProfileWrite) -> str:
         stored: ProfileState | None = self.shelf.values.get((PROFILE, one.customer_id))
-        if stored is not None and stored.order > (0, int(one.version.partition(".")[2])):
-            self.shelf.values[PROFILE, one.customer_id] = stored._replace(version="0.0")
+        if stored is not None and stored.version != one.version:
+            self.shelf.values[PROFILE, one.customer_id] = stored._replace(version="0.-1")
         return super()._put(one)
 
 
@@ -164,7 +164,7 @@ class AssemblesFromMemory(FoldingWorker):
     def __init__(self, *args, **named) -> None:  # type: ignore[no-untyped-def]
         super().__init__(*args, **named)
         real = self.assembler
-        self.assembler = _FromMemory(real.store, real.outlet, real.labels, real.name, real.point)
+        self.assembler = _FromMemory(real.store, real.outlet, real.labels, real.name, real.point, real.mend)
         self.assembler.worker = self
 
 
@@ -209,7 +209,9 @@ class ClosesWhatItDoesNotShow(FoldingWorker):
     def __init__(self, *args, **named) -> None:  # type: ignore[no-untyped-def]
         super().__init__(*args, **named)
         real = self.assembler
-        self.assembler = _ShowsAnything(real.store, real.outlet, real.labels, real.name, real.point)
+        self.assembler = _ShowsAnything(
+            real.store, real.outlet, real.labels, real.name, real.point, real.mend
+        )
 
 
 class FoldsAnyRange(FoldingWorker):

@@ -17,10 +17,8 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 
-from streams import assembler, folder
-from streams.lane_worker import FoldingWorker
-from tests.simulation.cases import case
-from tests.simulation.store import SimulatedStore
+from streams import assembler, folder, graph_cache, identity_writer
+from tests.simulation.cases import Kinds, case
 from tests.simulation.verdict import check
 from tests.simulation.world import World
 
@@ -33,13 +31,13 @@ FAILURES_SHOWN_MAX = 20
 def simulate(
     seed: int,
     *,
-    worker_kind: type[FoldingWorker] = FoldingWorker,
-    store_kind: type[SimulatedStore] = SimulatedStore,
+    kinds: Kinds = Kinds(),  # noqa: B008 - immutable
+    graph: bool | None = None,
     trace: Callable[[str], None] | None = None,
 ) -> World:
     """One run; whatever is wrong with it is raised."""
     chosen = case(seed // SEEDS_PER_CASE)
-    world = World(chosen, seed, worker_kind=worker_kind, store_kind=store_kind, trace=trace)
+    world = World(chosen, seed, kinds=kinds, graph=graph, trace=trace)
     with _bounds(world.rng):
         world.run(world.rng.choice((10, 25, 40)))
         world.settle()
@@ -47,17 +45,27 @@ def simulate(
     return world
 
 
+# Bounds of the code, with values so low that a few records are several commits or rounds, and nothing stays.
+BOUNDS = (
+    (folder, "PARTS_PER_COMMIT", (1, 2)),
+    (identity_writer, "NODES_PER_COMMIT", (1, 3)),
+    (graph_cache, "NODES_MAX", (0, 5)),
+    (assembler, "CUSTOMERS_AT_ONCE", (1, 2)),
+    (assembler, "VIEWS_MAX", (0, 1)),
+)
+
+
 @contextmanager
 def _bounds(rng: random.Random) -> Iterator[None]:
-    """Bounds so low that a few records are several commits, several rounds of assembling, or both."""
-    before = folder.PARTS_PER_COMMIT, assembler.CUSTOMERS_AT_ONCE, assembler.VIEWS_MAX
-    folder.PARTS_PER_COMMIT = rng.choice((1, 2, before[0]))
-    assembler.CUSTOMERS_AT_ONCE = rng.choice((1, 2, before[1]))
-    assembler.VIEWS_MAX = rng.choice((0, 1, before[2]))
+    """Each bound as it is, or low."""
+    before = [getattr(module, name) for module, name, _ in BOUNDS]
+    for (module, name, low), bound in zip(BOUNDS, before, strict=True):
+        setattr(module, name, rng.choice((*low, bound)))
     try:
         yield
     finally:
-        folder.PARTS_PER_COMMIT, assembler.CUSTOMERS_AT_ONCE, assembler.VIEWS_MAX = before
+        for (module, name, _), bound in zip(BOUNDS, before, strict=True):
+            setattr(module, name, bound)
 
 
 def failing(seeds: Iterable[int], run: Callable[[int], object] = simulate) -> list[tuple[int, str]]:

@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 from functools import cache
 
 from models.record import Lane, Record
-from streams.lane_worker import FoldingWorker
+from models.rules import IdentityRules
 from tests.simulation.actors import Actor
-from tests.simulation.cases import Case, made_of
+from tests.simulation.cases import Case, Kinds, made_of
 from tests.simulation.faults import Script
 from tests.simulation.store import PROFILE, Call, ProfileState, Snapshot
 from tests.simulation.verdict import check
@@ -54,15 +54,15 @@ def two_customers() -> Case:
         garbage = Record(*lane, len(lanes[lane]), records[0].timestamp_ms, ADA.encode(), b"no event", [])
         lanes[lane].append(garbage)
     assert set(lanes) == {MARKETING, SALES}
-    return made_of(list(lanes.values()))
+    return made_of(list(lanes.values()), IdentityRules())
 
 
 class Scene:
-    """`first` owns both lanes and stands in their middle, `second` owns nothing."""
+    """`first` owns both lanes and stands in their middle, `second` owns nothing; nobody hears the graph."""
 
-    def __init__(self, worker_kind: type[FoldingWorker] = FoldingWorker) -> None:
+    def __init__(self, kinds: Kinds = Kinds()) -> None:  # noqa: B008 - immutable
         self.script = Script()
-        self.world = World(two_customers(), 0, faults=self.script, actors=2, worker_kind=worker_kind)
+        self.world = World(two_customers(), 0, faults=self.script, actors=2, kinds=kinds, graph=False)
         self.first, self.second = self.world.actors
         self.world.log.grow_to_the_end()
         self.own(self.first)
@@ -105,11 +105,11 @@ def kill(world: World, actor: Actor) -> None:
 
 
 def take_over(world: World, actor: Actor) -> None:
-    """While this worker stands still, the other one is given all lanes and reads them to their end."""
+    """While this worker stands still, the other one is given its lanes and reads all to their end."""
     other = next(one for one in world.actors if one is not actor)
     if other.busy:
         return
-    for lane in world.owners:
+    for lane in world.lanes_of(actor):
         world.owners[lane] = other
     other.hear(anew=True)
     other.step(dict.fromkeys(other.positions, 100))
@@ -131,18 +131,27 @@ class AtMoment:
                 self.deed(world, actor)
 
 
-def moments() -> list[tuple[str, bool, Snapshot]]:
+def moments(kind: type[Scene] = Scene) -> list[tuple[str, bool, Snapshot]]:
     """All moments of the first worker while it reads the second half of the log without a fault."""
-    scene = Scene()
+    scene = kind()
     scene.world.faults = watch = AtMoment(scene.first.name)
     scene.step(scene.first)
     return watch.moments
 
 
-def with_deed(number: int, deed: Deed) -> Scene:
+def with_deed(number: int, deed: Deed, kind: type[Scene] = Scene) -> Scene:
     """The second half with one deed at one of its moments, which must come up; not settled yet."""
-    scene = Scene()
+    scene = kind()
     scene.world.faults = watch = AtMoment(scene.first.name, number, deed)
     scene.step(scene.first)
     assert len(watch.moments) > number
     return scene
+
+
+def states_before(number: int, told: list[tuple[str, bool, Snapshot]]) -> list[Snapshot]:
+    """The different states of the store up to a moment: the empty one, and those of all points."""
+    found: list[Snapshot] = [{}, told[0][2]]
+    for _, is_point, state in told[: number + 1]:
+        if is_point and state != found[-1]:
+            found.append(state)
+    return found

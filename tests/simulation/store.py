@@ -14,7 +14,16 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from models.record import Lane
-from stores.store import Checkpoint, Commit, Loaded, Membership, ProfileWrite, StoreAway, StoreBroken
+from stores.store import (
+    Checkpoint,
+    Commit,
+    Entry,
+    Loaded,
+    Membership,
+    ProfileWrite,
+    StoreAway,
+    StoreBroken,
+)
 
 # As RedisStore: keys of one function call.
 KEYS_PER_CALL = 256
@@ -45,6 +54,7 @@ class ProfileState(NamedTuple):
     founder: str
     writer: str
     sections: Mapping[str, bytes]
+    state: str = "live"
 
     @property
     def order(self) -> tuple[int, int]:
@@ -250,7 +260,7 @@ class SimulatedStore:
     def _put(self, one: ProfileWrite) -> str:
         key = (PROFILE, one.customer_id)
         stored: ProfileState | None = self.shelf.values.get(key)
-        new = ProfileState(one.version, one.founder, one.writer, dict(one.sections))
+        new = ProfileState(one.version, one.founder, one.writer, dict(one.sections), one.state)
         if stored is not None:
             if stored.founder != one.founder:
                 return f"founder {stored.founder}"
@@ -265,13 +275,27 @@ class SimulatedStore:
         self.shelf.values[key] = new
         return "newer"
 
+    def place(self, memberships: Mapping[str, Membership], entries: Mapping[str, Entry]) -> None:
+        """Write where subjects are and whom names lead to, each unless a later stamp is there."""
+
+        def put(key: Key, value: Membership | Entry) -> None:
+            stored: Membership | Entry | None = self.shelf.values.get(key)
+            if stored is None or stored.stamp <= value.stamp:
+                self.shelf.values[key] = value
+
+        calls = [lambda name=name, one=one: put((MEMBERSHIP, name), one) for name, one in memberships.items()]
+        calls += [lambda name=name, one=one: put((INDEX, name), one) for name, one in entries.items()]
+        self._pipe("place", calls)
+
     def index(self, entries: Sequence[tuple[str, str]]) -> None:
         """Add (identifier or subject, customer id) to the entries that the graph has not placed yet."""
 
         def add(name: str, customer: str) -> None:
-            held: tuple[str, ...] = self.shelf.values.get((INDEX, name), ())
-            if customer not in held:
-                self.shelf.values[INDEX, name] = tuple(sorted((*held, customer))[: self.shared_above + 1])
+            held: Entry = self.shelf.values.get((INDEX, name), Entry(0, ()))
+            linking = (customer, "linking")
+            if held.stamp == 0 and linking not in held.customers:
+                known = tuple(sorted((*held.customers, linking))[: self.shared_above + 1])
+                self.shelf.values[INDEX, name] = Entry(0, known)
 
         self._pipe("index", [lambda entry=entry: add(*entry) for entry in entries])
 

@@ -1,0 +1,24 @@
+"""Options that several commands have, each with one name and one meaning.
+
+Invariants:
+- Importing this module imports typer and nothing heavier.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+Kafka = Annotated[
+    str | None, typer.Option("--kafka", metavar="HOST:PORT", help="Bootstrap servers, instead of SCV_KAFKA.")
+]
+Redis = Annotated[str | None, typer.Option("--redis", metavar="URL", help="The store, instead of SCV_REDIS.")]
+Generation = Annotated[
+    str | None,
+    typer.Option("--generation", metavar="gN", help="Generation of the view, instead of SCV_GENERATION."),
+]
+ActiveGeneration = Annotated[
+    str | None, typer.Option("--generation", metavar="gN", help="Instead of the active generation.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and nothing else there.")]

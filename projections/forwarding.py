@@ -1,0 +1,41 @@
+"""From a command on `identity.commands` to the link fact that the graph hears.
+
+Invariants:
+- Pairs are named as the graph names nodes: identifiers in their normal form, subjects as they are written.
+- A value that says nothing about a person (blocked) links nobody: no fact.
+"""
+
+from __future__ import annotations
+
+from models.commands import Link, Unlink, Verify
+from models.decoding import Event
+from models.link import LinkFact
+from models.rules import IdentityRules
+
+_PAIRS = {Link.wire_type: "link", Unlink.wire_type: "unlink"}
+
+
+def fact_of(event: Event, lane: str, offset: int, rules: IdentityRules) -> LinkFact | None:
+    """The fact of a command read at this offset; None for one that the graph has nothing to hear of."""
+    data = event.data
+    verb = "verify" if event.type == Verify.wire_type else _PAIRS.get(event.type)
+    if verb is None:
+        return None
+    if verb == "verify":
+        kind, value = data.identifier_type, data.identifier_value
+    else:
+        kind, _, value = data.other.partition(":")
+    normal = value if rules.declares(kind) else rules.normalise(kind, value)
+    if normal is None:
+        return None
+    return LinkFact(
+        data.subject,
+        lane,
+        offset,
+        event.log_us,
+        f"{kind}:{normal}",
+        verified=verb == "verify",
+        command=verb,  # type: ignore[arg-type]  # one of the three
+        actor=data.actor,
+        reason=data.reason,
+    )

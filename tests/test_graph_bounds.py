@@ -1,0 +1,44 @@
+"""What the graph remembers of one edge is bounded, and still says what all of its facts say."""
+
+from __future__ import annotations
+
+import random
+
+import msgspec
+
+from models.bounds import EDGE_FACTS_MAX
+from models.link import LinkFact
+from models.rules import IdentityRules
+from projections.graph import Graph
+from projections.graph_nodes import Edge, MemoryNodes, pack_node, unpack_node
+
+
+def restated(offsets: list[int]) -> Edge:
+    """An email that crm:1 states at each of these offsets of two lanes; the 3rd of each 7 is verified."""
+    graph = Graph(IdentityRules(), MemoryNodes())
+    for offset in offsets:
+        log_us = 5_000 if offset == 250 else 10_000 + offset
+        fact = LinkFact("crm:1", f"sales.events-{offset % 2}", offset, log_us, "email:a", offset % 7 == 3)
+        graph.apply(fact, offset + 1)
+    node = unpack_node(pack_node(msgspec.structs.replace(graph.nodes["crm:1"], stamp=0)))
+    return node.out["email:a"]
+
+
+def test_an_edge_stated_again_and_again_stays_small_and_says_the_same_in_any_order() -> None:
+    offsets = list(range(500))
+    edge = restated(offsets)
+    assert len(edge.facts) <= EDGE_FACTS_MAX
+    assert (edge.seen_us, edge.verified) == (5_000, True)
+    for seed in range(5):
+        random.Random(seed).shuffle(offsets)
+        assert restated(offsets) == edge
+
+
+def test_what_is_forgotten_of_an_edge_does_not_outlive_an_erasure() -> None:
+    graph = Graph(IdentityRules(), MemoryNodes())
+    for offset in range(500):
+        graph.apply(LinkFact("crm:1", "sales.events-0", offset, offset, "email:a"), offset + 1)
+    graph.apply(LinkFact("crm:1", "sales.events-0", 498, 600, command="erased"), 501)
+    assert [fact.offset for fact in graph.nodes["crm:1"].out["email:a"].facts] == [499]
+    graph.apply(LinkFact("crm:1", "sales.events-0", 499, 601, command="erased"), 502)
+    assert not graph.nodes["crm:1"].out and not graph.nodes["email:a"].by
