@@ -39,6 +39,9 @@ class LinkFact(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 _decode = msgspec.json.Decoder(LinkFact).decode
+# What an offset and an instant of a lane can be; Redis compares whole numbers up to 2^53.
+_OFFSETS = range(2**53)
+_INSTANTS_US = range(253_402_300_800_000_000)
 
 
 def wire_link_fact(fact: LinkFact) -> bytes:
@@ -55,4 +58,5 @@ def read_link_fact(value: bytes | None) -> LinkFact | None:
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
     pair = fact.command in ("link", "unlink", "verify")
-    return None if (pair and fact.identifier is None) or fact.offset < 0 else fact
+    sound = fact.offset in _OFFSETS and fact.log_us in _INSTANTS_US
+    return fact if sound and not (pair and fact.identifier is None) else None

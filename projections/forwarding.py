@@ -8,16 +8,28 @@ Invariants:
 from __future__ import annotations
 
 from models.commands import Link, Unlink, Verify
+from models.dead_letter import Fault, Reason
 from models.decoding import Event
+from models.identifiers import namespace_of
 from models.link import LinkFact
 from models.rules import IdentityRules
 
 _PAIRS = {Link.wire_type: "link", Unlink.wire_type: "unlink"}
 
 
-def fact_of(event: Event, lane: str, offset: int, rules: IdentityRules) -> LinkFact | None:
-    """The fact of a command read at this offset; None for one that the graph has nothing to hear of."""
+def fact_of(event: Event, lane: str, offset: int, rules: IdentityRules) -> LinkFact | Fault | None:
+    """The fact of a command read at this offset; None for one that the graph has nothing to hear of.
+
+    A fault when what it calls its subject is an identifier: two identifiers are nobody's.
+    """
     data = event.data
+    kind = namespace_of(data.subject)
+    if kind in rules.identifiers:
+        return Fault(
+            Reason.WRONG_SHAPE,
+            "/data/subject",
+            f"{kind}:… is an identifier; name a subject first, then what it is known by",
+        )
     verb = "verify" if event.type == Verify.wire_type else _PAIRS.get(event.type)
     if verb is None:
         return None

@@ -96,12 +96,18 @@ class Graph:
             ends += subject.out
         held = self.nodes.get_many(ends)
         neighbours: list[str] = []
+        counts = self.rules.counts(type_of(fact.subject))
         for name in ends[1:] if joins else ends:
-            stating = statements(name, held[name], self.rules, self.pseudonym)
+            node = held[name]
+            told = fact.subject in node.by and not node.unlinked(fact.subject)
+            if joins and (not counts or told):
+                # A browser counts for nobody, and nobody counts twice.
+                continue
+            stating = statements(name, node, self.rules, self.pseudonym)
             spare = self.rules.shared_limit(type_of(name)) - stating
             # One fact moves the count by one.
             if spare == 0 or (spare == -1 and not joins):
-                neighbours += [*held[name].by, *held[name].pairs]
+                neighbours += [*node.by, *node.pairs]
         return list(dict.fromkeys([*ends, *neighbours]))
 
     def _components(

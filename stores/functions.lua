@@ -11,6 +11,20 @@ local function load(keys)
   return found
 end
 
+-- One command for up to so many values: Lua's stack holds about 8,000, and one fact can change more nodes than that.
+local AT_ONCE = 1000
+
+local function in_portions(command, key, values)
+  for first = 1, #values, AT_ONCE do
+    local last = math.min(first + AT_ONCE - 1, #values)
+    if key then
+      redis.call(command, key, unpack(values, first, last))
+    else
+      redis.call(command, unpack(values, first, last))
+    end
+  end
+end
+
 -- A batch of a lane: KEYS = cp, dirty, part…  ARGV = expected, next, end, at_ms, then per part: packed, subject, revision
 -- ('' leaves no mark). Writes all of it if the stored next offset is the expected one; gives 1, or 0 and writes nothing.
 local function commit(keys, args)
@@ -26,8 +40,8 @@ local function commit(keys, args)
     end
     at = at + 3
   end
-  if #values > 0 then redis.call('MSET', unpack(values)) end
-  if #marks > 0 then redis.call('HSET', keys[2], unpack(marks)) end
+  in_portions('MSET', nil, values)
+  in_portions('HSET', keys[2], marks)
   redis.call('HSET', keys[1], 'next', args[2], 'end', args[3], 'at_ms', args[4])
   return 1
 end

@@ -125,6 +125,9 @@ class Folder:
                 folded.dead_letters.append(_dead_letter(lane, record, event))
                 continue
             fact = fact_of(event, str(lane), record.offset, self.projection.configuration.rules)
+            if isinstance(fact, Fault):
+                folded.dead_letters.append(_dead_letter(lane, record, fact))
+                continue
             if fact is not None:
                 folded.facts.append(fact)
             folded.event_count += 1

@@ -41,6 +41,8 @@ _log = logging.getLogger("scv.identity")
 AWAY = (StoreAway, ProduceFailed, LogUnavailable)
 # Nodes of one commit: like parts, so that a call blocks the store for about a millisecond.
 NODES_PER_COMMIT = 256
+# Facts heard before anybody sees what follows from them: a backlog shows as it is worked through.
+FACTS_AT_ONCE = 512
 # Where no cursor can stand.
 NOWHERE = -1
 # The cursor while `scv identity build` places everything at once: nobody else touches the graph.
@@ -141,7 +143,21 @@ class IdentityWriter:
         # A build stands where no batch can begin.
         if at is not None and not batch.start <= at <= batch.next_offset:
             return False
-        commits, changes, letters = self._hear(batch, at)
+        records = [record for record in batch.records if at is None or record.offset >= at]
+        end = max(batch.end or 0, batch.next_offset)
+        for first in range(0, len(records), FACTS_AT_ONCE):
+            some = records[first : first + FACTS_AT_ONCE]
+            last = first + FACTS_AT_ONCE >= len(records)
+            if not self._hear(some, batch.next_offset if last else some[-1].offset + 1, end):
+                return False
+        if not records and not self._hear([], batch.next_offset, end):
+            return False
+        self.nodes.trim()
+        return True
+
+    def _hear(self, records: Sequence[Any], next_offset: int, end: int) -> bool:
+        """Hear these facts, up to `next_offset`: tell, commit, make readable; whether it was accepted."""
+        commits, changes, letters = self._applied(records, next_offset, end)
         for letter in letters:
             when = rfc3339(max(letter.timestamp_ms, 0) * 1_000)
             self.outlet.produce(DEAD_LETTER_TOPIC, str(self.links).encode(), wire_dead_letter(letter, when))
@@ -151,7 +167,7 @@ class IdentityWriter:
         self.point("after merge acknowledgement")
         if not all(self.store.commit(commits)):
             return False
-        self.nodes.next_offset = batch.next_offset
+        self.nodes.next_offset = next_offset
         self.counters.commits += len(commits)
         self.counters.dead_letters += len(letters)
         self.point("after graph commit")
@@ -159,21 +175,20 @@ class IdentityWriter:
         for change in changes:
             marks.update(dict.fromkeys(change.stamped | change.reindex, change.position))
         self._settle(marks)
-        self.nodes.trim()
         return True
 
-    def _hear(self, batch: Batch, at: int | None) -> tuple[list[Commit], list[Change], list[DeadLetter]]:
+    def _applied(
+        self, records: Sequence[Any], next_offset: int, end: int
+    ) -> tuple[list[Commit], list[Change], list[DeadLetter]]:
         """Apply each fact in order; gives what to commit, in prefixes, and what has changed."""
         commits: list[Commit] = []
         changes: list[Change] = []
         letters: list[DeadLetter] = []
-        records = [record for record in batch.records if at is None or record.offset >= at]
         facts = [(record, read_link_fact(record.value)) for record in records]
         named = (name for _, fact in facts if fact for name in (fact.subject, fact.identifier) if name)
         self.nodes.get_many(named)
         self.point("after graph load")
-        now_ms, end = self.clock_ms(), max(batch.end or 0, batch.next_offset)
-        expected, marks = at, dict[str, int]()
+        now_ms, expected, marks = self.clock_ms(), self.nodes.next_offset, dict[str, int]()
         for record, fact in facts:
             if fact is None:
                 letters.append(_letter(self.links, record))
@@ -187,7 +202,7 @@ class IdentityWriter:
                 parts = self._drained(marks)
                 commits.append(Commit(self.links, expected, record.offset + 1, end, now_ms, parts))
                 expected, marks = record.offset + 1, {}
-        commits.append(Commit(self.links, expected, batch.next_offset, end, now_ms, self._drained(marks)))
+        commits.append(Commit(self.links, expected, next_offset, end, now_ms, self._drained(marks)))
         return commits, changes, letters
 
     def _drained(self, marks: Mapping[str, int]) -> list[PartWrite]:

@@ -143,6 +143,8 @@ def assert_placed(
     for founder, one in expected.placed.items():
         assert {stamps[member] for member in one.members} == {stamps[founder]}, f"{one.members}: stamps"
         assert versions[customer_id(founder)][0] == stamps[founder], f"{founder}: profile at another position"
+        for member in set(one.members) - {founder}:
+            assert versions[customer_id(member)] == (stamps[member], 0), f"{member}: buried at another"
     names = sorted(expected.entries)
     for name, found in zip(names, read_json(client, map(keys.identifier, names)), strict=True):
         customers = [(one["customer_id"], one["status"]) for one in (found or {"customers": []})["customers"]]

@@ -69,8 +69,14 @@ def test_what_stands_for_nobody_links_nobody() -> None:
 
 @pytest.mark.parametrize(
     "broken",
-    [{"other": "crm:4711"}, {"other": "nonsense"}, {"other": "shop:88", "actor": None}, {}],
-    ids=["with itself", "no name", "by nobody", "with nothing"],
+    [
+        {"other": "crm:4711"},
+        {"other": "nonsense"},
+        {"other": "shop:88", "actor": None},
+        {},
+        {"subject": "phone:+4930901820", "other": "crm:4711"},
+    ],
+    ids=["with itself", "no name", "by nobody", "with nothing", "of an identifier"],
 )
 def test_a_broken_command_is_a_dead_letter_and_the_next_is_heard(broken: dict[str, Any]) -> None:
     told = heard(command("link", **broken), command("link", 2, other="shop:88"))
@@ -81,6 +87,8 @@ def test_a_broken_command_is_a_dead_letter_and_the_next_is_heard(broken: dict[st
 def test_a_link_fact_comes_back_from_the_wire_and_garbage_does_not() -> None:
     one = fact(7, "shop:88", command="link")
     assert read_link_fact(wire_link_fact(one)) == one
-    broken = [None, b"", b"{}", b"[]", b"\xff", b'{"subject":"crm:1","lane":"x-0","offset":-1,"log_us":0}']
+    broken = [None, b"", b"{}", b"[]", b"\xff"]
+    for offset, log_us in ((-1, 0), (2**53, 0), (10**30, 0), (0, -1), (0, 10**30)):
+        broken.append(b'{"subject":"crm:1","lane":"x-0","offset":%d,"log_us":%d}' % (offset, log_us))
     assert [read_link_fact(value) for value in broken] == [None] * len(broken)
     assert read_link_fact(b'{"subject":"crm:1","lane":"x-0","offset":1,"log_us":0,"command":"link"}') is None

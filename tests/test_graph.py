@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, Phase, assume, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from models.link import LinkFact
@@ -340,14 +340,14 @@ def test_a_fact_costs_no_more_however_much_hangs_together(
 
 
 @pytest.mark.campaign
-@settings(QUICK, max_examples=30_000, phases=[Phase.generate, Phase.shrink])
+@settings(QUICK, max_examples=30_000)
 @given(histories(longest=60))
 def test_long_histories_after_every_fact(history: History) -> None:
     walk(history)
 
 
 @pytest.mark.campaign
-@settings(QUICK, max_examples=30_000, phases=[Phase.generate, Phase.shrink])
+@settings(QUICK, max_examples=30_000)
 @given(histories(longest=40), st.data())
 def test_long_histories_in_any_order_and_at_once(history: History, data: st.DataObject) -> None:
     facts = data.draw(st.permutations(history.facts))

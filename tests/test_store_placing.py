@@ -11,7 +11,7 @@ import pytest
 
 from models.catalogue import link_topic
 from models.record import Lane
-from stores.store import Loaded, Membership, PartWrite, ProfileWrite, Store, StoreBroken
+from stores.store import Commit, Loaded, Membership, PartWrite, ProfileWrite, Store, StoreBroken
 from tests.kept_stores import GENERATION, Kept
 from tests.test_store_contract import SALES, commit, kept, leading, profile, store
 
@@ -107,3 +107,13 @@ def test_who_lives_again_comes_with_all_sections(store: Store, kept: Kept) -> No
     # One who was never seen alive may be buried, too.
     assert store.put_profiles([ProfileWrite("cus_2", "3.0", "web:7", "g.4", None, {}, "merged")]) == ["newer"]
     assert kept.tombstone("cus_2") == ("merged", "3.0", "web:7", "g.4")
+
+
+def test_one_commit_may_change_more_than_a_stack_of_lua_holds(store: Store) -> None:
+    """A sixth person states an email of thousands of browsers, and all of them come apart by one fact."""
+    names = [f"web:hub{number}" for number in range(9_000)]
+    parts = [PartWrite(name, name.encode(), 7) for name in names]
+    assert store.commit([Commit(LINKS, None, 7, 7, 0, parts)]) == [True]
+    assert len(store.marks(LINKS)) == len(names)
+    assert store.load({LINKS: names})[LINKS] == Loaded(7, [name.encode() for name in names])
+    assert store.close_marks({LINKS: (7, dict.fromkeys(names, 7))}) == {LINKS: 0}

@@ -180,7 +180,7 @@ def test_two_processes_share_the_lanes_through_pauses_and_kills(
         wait_until(owned("A"), "the first takes all lanes")
         workers["B"] = spawn(tmp_path, apache, "B", step_seconds=0.05)
         wait_until(lambda: sorted(owners(shared).values()) == ["A", "A", "B", "B"], "each has half of them")
-        workers["A"].send_signal(signal.SIGSTOP)
+        pause(workers["A"], shared)
         wait_until(owned("B"), "the second takes the lanes of the paused one")
         workers["A"].send_signal(signal.SIGCONT)
         wait_until(lambda: sorted(owners(shared).values()) == ["A", "A", "B", "B"], "the paused one is back")
@@ -201,6 +201,14 @@ def test_two_processes_share_the_lanes_through_pauses_and_kills(
         rows = shared.execute(query, (str(lane),))
         assert [offset for (offset,) in rows] == list(range(writer.count)), "each once, in order"
     held_when_recorded(shared)
+
+
+def pause(worker: subprocess.Popen, db: sqlite3.Connection) -> None:
+    """Stop a process, but not while it holds the file's lock: that would stop the others, too."""
+    with db:
+        db.execute("begin immediate")
+        worker.send_signal(signal.SIGSTOP)
+        os.waitpid(worker.pid, os.WUNTRACED)
 
 
 def owners(db: sqlite3.Connection) -> dict[str, str]:
