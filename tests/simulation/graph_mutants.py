@@ -178,7 +178,7 @@ class TellsAfterTheCommit(IdentityWriter):
 class TellsWithoutWaiting(IdentityWriter):
     """Hands merges and splits over before the commit, and does not wait for the acknowledgement."""
 
-    def _hear(self, *args):  # type: ignore[no-untyped-def]
-        commits, changes, letters = super()._hear(*args)
+    def _applied(self, *args):  # type: ignore[no-untyped-def]
+        commits, changes, letters = super()._applied(*args)
         super()._tell(changes)
         return commits, [change._replace(turns=()) for change in changes], letters
