@@ -12,13 +12,13 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-from models.identifiers import customer_id
+from models.identifiers import customer_id, namespace_of
 from models.link import LinkFact
 from models.merge import EdgeStatus, EdgeStrength
 from models.rules import IdentityRules
 from projections.graph import Graph
 from projections.graph_changes import evidence
-from projections.graph_nodes import MemoryNodes, type_of
+from projections.graph_nodes import MemoryNodes
 
 # Edges that say why; the first of them tell a person enough.
 EDGES_TOLD = 10
@@ -83,7 +83,7 @@ def name_under(name: str, subject: str, rules: IdentityRules) -> str | None:
     kind, _, value = name.partition(":")
     if rules.declares(kind):
         return name
-    normal = rules.normalise(kind, value, type_of(subject))
+    normal = rules.normalise(kind, value, namespace_of(subject))
     return None if normal is None else f"{kind}:{normal}"
 
 

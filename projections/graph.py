@@ -16,11 +16,11 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
-from models.identifiers import customer_id, is_employee
+from models.identifiers import customer_id, is_employee, namespace_of
 from models.link import LinkFact
 from models.rules import IdentityRules
 from projections.graph_changes import Change, Moves, told
-from projections.graph_nodes import MemoryNodes, Node, Nodes, Placement, type_of
+from projections.graph_nodes import MemoryNodes, Node, Nodes, Placement
 from projections.graph_reach import Reach
 from projections.graph_record import record, statements
 from projections.placing import placements
@@ -96,7 +96,7 @@ class Graph:
             ends += subject.out
         held = self.nodes.get_many(ends)
         neighbours: list[str] = []
-        counts = self.rules.counts(type_of(fact.subject))
+        counts = self.rules.counts(namespace_of(fact.subject))
         for name in ends[1:] if joins else ends:
             node = held[name]
             told = fact.subject in node.by and not node.unlinked(fact.subject)
@@ -104,7 +104,7 @@ class Graph:
                 # A browser counts for nobody, and nobody counts twice.
                 continue
             stating = statements(name, node, self.rules, self.pseudonym)
-            spare = self.rules.shared_limit(type_of(name)) - stating
+            spare = self.rules.shared_limit(namespace_of(name)) - stating
             # One fact moves the count by one.
             if spare == 0 or (spare == -1 and not joins):
                 neighbours += [*node.by, *node.pairs]
@@ -191,7 +191,7 @@ class Graph:
 
     def entry_of(self, name: str, bound: int | None = None) -> list[tuple[str, str]]:
         """The look-up entry of a node: (customer id, status) of each, at most one more than may share it."""
-        bound = self.rules.shared_limit(type_of(name)) + 1 if bound is None else bound
+        bound = self.rules.shared_limit(namespace_of(name)) + 1 if bound is None else bound
         node = self.nodes[name]
         founders = {} if node.founder is None else {node.founder: "linking"}
         status = "shared" if node.shared else "rejected"

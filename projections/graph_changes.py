@@ -13,7 +13,7 @@ from typing import NamedTuple
 from models.bounds import EVIDENCE_MAX
 from models.link import LinkFact
 from models.merge import EdgeStatus, EdgeStrength, Evidence, Group, Kind, Turn
-from projections.graph_nodes import Node, Nodes, Placement
+from projections.graph_nodes import Nodes, Placement
 
 
 class Change(NamedTuple):
@@ -188,8 +188,3 @@ def evidence(nodes: Nodes, name: str, other: str) -> Evidence:
     if spoken is None:
         return Evidence(name, other, status, strength, seen_us)
     return Evidence(name, other, status, strength, seen_us, spoken.actor, spoken.reason)
-
-
-def names_of(node: Node) -> set[str]:
-    """All nodes that an edge or a command joins to this one."""
-    return {*node.out, *node.by, *node.pairs}

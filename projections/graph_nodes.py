@@ -13,8 +13,6 @@ from typing import Protocol
 
 import msgspec
 
-from models.identifiers import namespace_of
-
 # Strength classes: the greater is the stronger. Between them lie the strengths of the rules, 1 to 100.
 PROGRAM = 0
 UNVERIFIED = 100
@@ -164,8 +162,3 @@ def pack_node(node: Node) -> bytes:
 def unpack_node(packed: bytes | None) -> Node:
     """The node of stored bytes; a fresh one for None."""
     return Node() if packed is None else _decoder.decode(packed)
-
-
-def type_of(name: str) -> str:
-    """`phone` of `phone:+4930901820`."""
-    return namespace_of(name)

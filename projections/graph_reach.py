@@ -10,8 +10,9 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Collection, Iterable, Iterator
 
+from models.identifiers import namespace_of
 from models.rules import IdentityRules
-from projections.graph_nodes import HUMAN, PROGRAM, UNVERIFIED, VERIFIED, Node, Nodes, type_of
+from projections.graph_nodes import HUMAN, PROGRAM, UNVERIFIED, VERIFIED, Node, Nodes
 from projections.partition import Limit, RawEdge
 
 # Identifiers of one subject that are read in one go: more than almost anybody has.
@@ -39,11 +40,11 @@ class Reach:
 
     def is_subject(self, name: str, node: Node) -> bool:
         """Whether this node can be a member of a customer."""
-        return node.named or self.rules.declares(type_of(name))
+        return node.named or self.rules.declares(namespace_of(name))
 
     def limit(self, name: str, node: Node) -> Limit:
         """How many nodes like this one a customer may have."""
-        kind, rules = type_of(name), self.rules
+        kind, rules = namespace_of(name), self.rules
         if kind in self.limits:
             return self.limits[kind]
         if node.named and kind not in rules.identifiers:
@@ -53,7 +54,7 @@ class Reach:
 
     def strength_class(self, identifier: str, verified: bool) -> int:
         """How strong a stated edge to this identifier is, as the class it is in."""
-        strength = self.strengths.get(type_of(identifier), self.other_strength)
+        strength = self.strengths.get(namespace_of(identifier), self.other_strength)
         return (VERIFIED if verified else UNVERIFIED) + strength
 
     def floor_above(self, strength: int) -> int:
@@ -162,7 +163,7 @@ class Reach:
             for other, edge in node.out.items():
                 if other in inside and not self.nodes[other].shared and not node.unlinked(other):
                     strength = self.strength_class(other, edge.verified)
-                    yield RawEdge(-strength, 0, edge.seen_us, name, other, type_of(other))
+                    yield RawEdge(-strength, 0, edge.seen_us, name, other, namespace_of(other))
             for other, pair in node.pairs.items():
                 if other not in inside or name > other:
                     continue

@@ -11,9 +11,10 @@ from bisect import insort
 from collections.abc import Callable
 
 from models.bounds import EDGE_FACTS_MAX
+from models.identifiers import namespace_of
 from models.link import LinkFact
 from models.rules import IdentityRules
-from projections.graph_nodes import Edge, Node, Nodes, Pair, Spoken, Stated, type_of
+from projections.graph_nodes import Edge, Node, Nodes, Pair, Spoken, Stated
 
 Pseudonym = Callable[[str], str]
 
@@ -138,7 +139,7 @@ def _erased(fact: LinkFact, node: Node, nodes: Nodes, rules: IdentityRules, pseu
 def _stub(subject: str, other: str, nodes: Nodes, rules: IdentityRules, pseudonym: Pseudonym) -> set[str]:
     """An erased person goes on counting, as a keyed hash."""
     node = nodes[other]
-    if not rules.counts(type_of(subject)) or (hashed := pseudonym(subject)) in node.stubs:
+    if not rules.counts(namespace_of(subject)) or (hashed := pseudonym(subject)) in node.stubs:
         return set()
     insort(node.stubs, hashed)
     return {other}
@@ -146,7 +147,7 @@ def _stub(subject: str, other: str, nodes: Nodes, rules: IdentityRules, pseudony
 
 def statements(name: str, node: Node, rules: IdentityRules, pseudonym: Pseudonym) -> int:
     """How many people state an identifier, erased ones included."""
-    people = {one for one in node.by if rules.counts(type_of(one)) and not node.unlinked(one)}
+    people = {one for one in node.by if rules.counts(namespace_of(one)) and not node.unlinked(one)}
     if not node.stubs:
         return len(people)
     living = {pseudonym(one) for one in people}
@@ -157,6 +158,6 @@ def statements(name: str, node: Node, rules: IdentityRules, pseudonym: Pseudonym
 def _share(name: str, nodes: Nodes, rules: IdentityRules, pseudonym: Pseudonym) -> bool:
     """Count who states an identifier; whether that has made it shared, or shared no longer."""
     node = nodes[name]
-    shared = statements(name, node, rules, pseudonym) > rules.shared_limit(type_of(name))
+    shared = statements(name, node, rules, pseudonym) > rules.shared_limit(namespace_of(name))
     flipped, node.shared = shared != node.shared, shared
     return flipped

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from models.bounds import RELATED_KEPT, STATUSES_MAX
-from projections.graph_nodes import Node, Placement, type_of
+from models.identifiers import namespace_of
+from projections.graph_nodes import Node, Placement
 from projections.graph_reach import Reach
 from projections.partition import RawEdge, partition
 
@@ -58,7 +59,7 @@ def _parted(node: Node, subjects: set[str], nodes: dict[str, Node]) -> dict[str,
 def _founder(held: Iterable[str], nodes: dict[str, Node], reach: Reach) -> str | None:
     """Persons before others, then by first log time, then by name; only who was seen."""
     seen = [
-        (not reach.rules.subject(type_of(name)).person, node.first_us or 0, name)
+        (not reach.rules.subject(namespace_of(name)).person, node.first_us or 0, name)
         for name in held
         if (node := nodes[name]).first_us is not None and node.seen
     ]

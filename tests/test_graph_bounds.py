@@ -10,7 +10,7 @@ from models.bounds import EDGE_FACTS_MAX
 from models.link import LinkFact
 from models.rules import IdentityRules
 from projections.graph import Graph
-from projections.graph_nodes import Edge, MemoryNodes, pack_node, unpack_node
+from projections.graph_nodes import Edge, MemoryNodes, Node, pack_node, unpack_node
 
 
 def restated(offsets: list[int]) -> Edge:
@@ -32,6 +32,33 @@ def test_an_edge_stated_again_and_again_stays_small_and_says_the_same_in_any_ord
     for seed in range(5):
         random.Random(seed).shuffle(offsets)
         assert restated(offsets) == edge
+
+
+class Asked(MemoryNodes):
+    """Nodes that remember which of them were asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+
+    def __getitem__(self, name: str) -> Node:
+        self.names.add(name)
+        return super().__getitem__(name)
+
+
+def test_a_browser_more_on_an_address_of_hundreds_costs_the_same_with_one_person_to_go() -> None:
+    rules = IdentityRules(shared_above=2, component_max=20)
+    graph = Graph(rules, nodes := Asked())
+    told = [f"web:v{number}" for number in range(300)] + ["crm:1", "crm:2"]
+    for offset, subject in enumerate(told):
+        graph.apply(LinkFact(subject, "l-0", offset, offset, "email:all"), offset + 1)
+    for subject, lane in (("web:late", "l-0"), ("crm:1", "l-1")):
+        nodes.names.clear()
+        graph.apply(LinkFact(subject, lane, 900, 900, "email:all"), 901)
+        assert len(nodes.names) <= 3 * rules.component_max
+    assert not nodes["email:all"].shared
+    graph.apply(LinkFact("crm:3", "l-0", 902, 902, "email:all"), 903)
+    assert nodes["email:all"].shared
 
 
 def test_what_is_forgotten_of_an_edge_does_not_outlive_an_erasure() -> None:
