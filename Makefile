@@ -9,11 +9,12 @@ SHELL := bash
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+QUIX := .venv-quix
 PYTHON ?=
 ARGS ?=
 SEEDS ?= 0..100000
 
-.PHONY: help setup demo lint test campaign bench format clean
+.PHONY: help setup demo lint test campaign bench bench-setup format clean
 
 help:  ## Say what there is.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -58,12 +59,23 @@ campaign: setup  ## The long proofs: hours of simulated faults, and the tests ma
 	@$(BIN)/python -m tests.simulation.run --seeds $(SEEDS)
 	@$(BIN)/pytest -m campaign tests $(ARGS)
 
-bench: setup  ## Measure this machine.
-	@$(BIN)/python -m benchmarks.live $(ARGS)
+bench: setup bench-setup  ## Measure this machine: an hour or two; ARGS=--quick: some minutes.
+	@$(BIN)/python -m benchmarks.everything $(ARGS)
+
+# An environment of its own: what Quix Streams requires contradicts what scv requires.
+bench-setup: setup $(QUIX)/.installed
+	@:
+
+$(QUIX)/.installed: benchmarks/quix-requirements.txt | $(STAMP)
+	@echo "setting up $(QUIX), for a contender of the benchmarks"
+	@$(BIN)/python -m venv $(QUIX)
+	@echo '*' > $(QUIX)/.gitignore
+	@PIP_DISABLE_PIP_VERSION_CHECK=1 $(QUIX)/bin/pip install --quiet -r benchmarks/quix-requirements.txt
+	@touch $@
 
 format: setup  ## Put all code into its form.
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet .
 
 clean:  ## Remove everything that `make` has made.
-	@rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis .import_linter_cache
+	@rm -rf $(VENV) $(QUIX) build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

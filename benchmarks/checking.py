@@ -8,7 +8,7 @@ Guarantees:
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 from benchmarks.contenders import Running
 from benchmarks.load import Sent
@@ -29,8 +29,8 @@ class WrongProfiles(Exception):
     """A contender's profiles are not what the records say."""
 
 
-def sampled(records: Sequence[Sent]) -> dict[str, dict[str, bytes]]:
-    """Some subjects of these records, with what their profiles must say."""
+def sampled(records: Iterable[Sent]) -> dict[str, dict[str, bytes]]:
+    """Some subjects of these records, with what their profiles must say. The records are gone over twice."""
     ranked = [key for key, _ in Counter(record.key for record in records).most_common()]
     rest = ranked[BUSIEST:]
     chosen = {*ranked[:BUSIEST], *rest[:: max(len(rest) // OTHERS, 1)]}

@@ -10,12 +10,15 @@ A new contender is a subclass with a name in `CONTENDERS`; `Counted` suits every
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar, NamedTuple, Self
 
-from benchmarks import counting
+from benchmarks import counting, usage
 from benchmarks.servers import Servers
 from eventlog.processes import ServerProcess, make_directory, remove_directory
 from models.identifiers import customer_id
@@ -26,7 +29,7 @@ from stores.progress import read_progress
 # The embedded broker forms a group after half of this; shorter, and a busy machine loses its lanes.
 SESSION_SECONDS = 6.0
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).resolve().parent.parent
 
 
 class Attempt(NamedTuple):
@@ -49,6 +52,12 @@ class Contender:
     name: ClassVar[str]
     promises: ClassVar[str]
     """What it guarantees, in a line: speed without guarantees is another thing than speed with them."""
+    by_event: ClassVar[bool] = False
+    """Whether it goes event by event, not in batches."""
+
+    def missing(self) -> str | None:
+        """Why it cannot run here, in one line; None if it can."""
+        return None
 
     def prepare(self, attempt: Attempt) -> None:
         """Make what it needs before it starts; not measured."""
@@ -65,28 +74,30 @@ class Contender:
         """The Redis key of a subject's profile."""
         raise NotImplementedError
 
-    def start(self, attempt: Attempt) -> ServerProcess:
-        """Prepare and start it; ends with this process."""
-        self.prepare(attempt)
+    def start(self, attempt: Attempt, directory: Path) -> ServerProcess:
+        """Start it once more, in this directory; ends with this process."""
         return ServerProcess(
-            self.name, self.command(attempt), attempt.directory, ready=lambda: True, timeout_seconds=30.0
+            self.name, self.command(attempt), directory, ready=lambda: True, timeout_seconds=30.0
         )
 
 
 class Scv(Contender):
-    """The product: `scv worker` with its default settings."""
+    """The product: `scv worker` with its default settings, or another bound of its cache."""
 
     name = "scv"
     promises = "effectively once, profiles follow after a crash, identifiers indexed, change notices"
+
+    def __init__(self, cache_mib: int | None = None) -> None:
+        self.settings = [] if cache_mib is None else [f"SCV_CACHE_MIB={cache_mib}"]
 
     def prepare(self, attempt: Attempt) -> None:
         attempt.servers.create_topics(attempt.generation)
 
     def command(self, attempt: Attempt) -> list[str]:
         return [
-            sys.executable, "-m", "ops.cli", "worker", "--kafka", attempt.servers.bootstrap,
-            "--redis", attempt.servers.redis, "--generation", attempt.generation,
-            "--session-timeout", str(SESSION_SECONDS),
+            "env", *self.settings, sys.executable, "-m", "ops.cli", "worker",
+            "--kafka", attempt.servers.bootstrap, "--redis", attempt.servers.redis,
+            "--generation", attempt.generation, "--session-timeout", str(SESSION_SECONDS),
         ]  # fmt: skip
 
     def visible(self, attempt: Attempt) -> int:
@@ -111,48 +122,123 @@ class Counted(Contender):
         return counting.read(self.counter(attempt))
 
 
-class PlainFaust(Counted):
+class Module(Counted):
+    """A module of `benchmarks` that is run from the repository, with the arguments that all of them take."""
+
+    module: ClassVar[str]
+    python: ClassVar[Path] = Path(sys.executable)
+    joins_group: ClassVar[bool] = True
+
+    def command(self, attempt: Attempt) -> list[str]:
+        command = [
+            "env", f"PYTHONPATH={ROOT}", str(self.python), "-m", f"benchmarks.{self.module}",
+            "--kafka", attempt.servers.bootstrap, "--redis", attempt.servers.redis,
+            "--group", self.group(attempt), "--counter", str(self.counter(attempt)),
+        ]  # fmt: skip
+        return [*command, "--session-timeout", str(SESSION_SECONDS)] if self.joins_group else command
+
+    def group(self, attempt: Attempt) -> str:
+        """The consumer group, and what its keys begin with."""
+        return f"{self.name}-{attempt.generation}"
+
+    def profile_key(self, attempt: Attempt, subject: str) -> str:
+        return f"{self.group(attempt)}:{subject}:profile"
+
+
+class PlainFaust(Module):
     """A Faust agent per topic that reads, folds and writes one customer per event."""
 
     name = "plain-faust"
     promises = "none: a crash loses or repeats events, two workers overwrite each other"
-
-    def command(self, attempt: Attempt) -> list[str]:
-        # From the repository, wherever the process runs.
-        return [
-            "env", f"PYTHONPATH={ROOT}", sys.executable, "-m", "benchmarks.plain_faust",
-            "--kafka", attempt.servers.bootstrap, "--redis", attempt.servers.redis,
-            "--group", f"plain-{attempt.generation}", "--counter", str(self.counter(attempt)),
-            "--session-timeout", str(SESSION_SECONDS),
-        ]  # fmt: skip
-
-    def profile_key(self, attempt: Attempt, subject: str) -> str:
-        return f"plain-{attempt.generation}:{subject}:profile"
+    module = "plain_faust"
+    by_event = True
 
 
-CONTENDERS: Mapping[str, Contender] = {one.name: one for one in (Scv(), PlainFaust())}
+class QuixStreams(Module):
+    """Quix Streams: a stateful apply over its own State, a sink that writes profiles at each checkpoint."""
+
+    name = "quix"
+    promises = "state at least once, with a changelog; a crash repeats events of a checkpoint"
+    module = "quix"
+    by_event = True
+    python = usage.QUIX_ENVIRONMENT / "bin" / "python"
+
+    def missing(self) -> str | None:
+        return None if usage.quix_version() else "Quix Streams is not installed: run `make bench-setup`"
+
+
+class Limit(Module):
+    """A loop written by hand for speed alone: what these functions and this store can do at most."""
+
+    name = "limit"
+    promises = "none: one process, nothing compared, no checkpoint, customers of one subject only"
+    module = "limit"
+    joins_group = False
+
+
+CONTENDERS: Mapping[str, Contender] = {one.name: one for one in (Scv(), Limit(), QuixStreams(), PlainFaust())}
 
 
 class Running:
-    """A contender at work; `with` ends it, at once: what it would still tidy up is no part of a figure."""
+    """A contender at work; `with` ends it, at once: what it would still tidy up is no part of a figure.
 
-    def __init__(self, contender: Contender, servers: Servers, ends: Mapping[Lane, int], number: int) -> None:
+    With `workers` more than one it is so many processes, which share the lanes as its consumer group does.
+    """
+
+    def __init__(
+        self,
+        contender: Contender,
+        servers: Servers,
+        ends: Mapping[Lane, int],
+        number: int,
+        workers: int = 1,
+    ) -> None:
         self.contender = contender
         self.attempt = Attempt(servers, ends, number, make_directory(f"bench-{contender.name}"))
+        self.processes: list[ServerProcess] = []
         try:
-            self.process = contender.start(self.attempt)
+            contender.prepare(self.attempt)
+            for worker in range(workers):
+                own = self.attempt.directory / str(worker)
+                own.mkdir()
+                self.processes.append(contender.start(self.attempt, own))
         except BaseException:
-            remove_directory(self.attempt.directory)
+            self.__exit__()
             raise
 
+    @property
+    def process(self) -> ServerProcess:
+        """The first process, which is the only one unless more were asked for."""
+        return self.processes[0]
+
     def visible(self) -> int:
-        """How many records are in profiles; Ended when the program is not there any more."""
-        if not self.process.running:
-            said = self.process.log_path.read_text(errors="replace").strip().splitlines() or [
-                "it said nothing"
-            ]
-            raise Ended(f"{self.contender.name} ended by itself: {said[-1]}")
+        """How many records are in profiles; Ended when a process is not there any more."""
+        for process in self.processes:
+            if not process.running:
+                said = process.log_path.read_text(errors="replace").strip().splitlines()
+                raise Ended(
+                    f"{self.contender.name} ended by itself: {said[-1] if said else 'it said nothing'}"
+                )
         return self.contender.visible(self.attempt)
+
+    def cpu_seconds(self) -> float:
+        """Processor seconds of all its processes."""
+        return sum(usage.cpu_seconds(process.pid) for process in self.processes)
+
+    def rss_peak_mib(self) -> float:
+        """The most memory that each had resident, together."""
+        return sum(usage.rss_peak_mib(process.pid) for process in self.processes)
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Inside the block its processes stand still. Shorter than a session, and they keep their lanes."""
+        for process in self.processes:
+            os.kill(process.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for process in self.processes:
+                os.kill(process.pid, signal.SIGCONT)
 
     def __enter__(self) -> Self:
         """The contender, started."""
@@ -160,7 +246,8 @@ class Running:
 
     def __exit__(self, *_: object) -> None:
         """Kill it and remove its directory."""
-        self.process.kill()
+        for process in self.processes:
+            process.kill()
         remove_directory(self.attempt.directory)
 
 

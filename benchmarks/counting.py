@@ -23,9 +23,9 @@ class EventCounter:
         self._map, self._cell = _mapped(path)
         self.count = self._cell[0]
 
-    def add(self) -> None:
-        """One more event is done."""
-        self.count += 1
+    def add(self, events: int = 1) -> None:
+        """So many more events are done."""
+        self.count += events
         self._cell[0] = self.count
 
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from benchmarks.contenders import Contender, Ended, Running
 from benchmarks.servers import Servers
-from benchmarks.usage import cpu_seconds, load_average, rss_peak_mib
+from benchmarks.usage import cpu_seconds, load_average
 from models.record import Lane
 
 # A look costs the measuring process about a millisecond, and a drain takes seconds.
@@ -64,10 +64,13 @@ class Drain(NamedTuple):
 
 
 def drain(running: Running, records: int, seconds_max: float) -> Drain:
-    """Wait until all records are visible, or `seconds_max` after the first were. Ended: it gave up."""
+    """Wait until all records are visible, or `seconds_max` after the first were. Ended: it gave up.
+
+    Whoever has shown nothing more by then is waited for until it has: less than one step tells no rate.
+    """
     started = time.monotonic()
     first = last = look = _first(running, started + FIRST_SECONDS_MAX)
-    while look.visible < records and look.at - first.at < seconds_max:
+    while look.visible < records and (look.at - first.at < seconds_max or last is first):
         time.sleep(LOOK_EVERY_SECONDS)
         look = _look(running)
         if look.visible != last.visible:
@@ -83,7 +86,7 @@ def drain(running: Running, records: int, seconds_max: float) -> Drain:
         last.worker_seconds - first.worker_seconds,
         last.store_seconds - first.store_seconds,
         last.broker_seconds - first.broker_seconds,
-        rss_peak_mib(running.process.pid),
+        running.rss_peak_mib(),
         first.at - started,
         load_average(),
     )
@@ -103,7 +106,7 @@ def _look(running: Running) -> Look:
     # Before the processor times: what became visible in between would count for nothing.
     visible, at = running.visible(), time.monotonic()
     broker, store = running.attempt.servers.pids
-    return Look(at, visible, cpu_seconds(running.process.pid), cpu_seconds(store), cpu_seconds(broker))
+    return Look(at, visible, running.cpu_seconds(), cpu_seconds(store), cpu_seconds(broker))
 
 
 def started(contender: Contender, servers: Servers, ends: dict[Lane, int], number: int) -> Running:

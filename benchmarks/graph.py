@@ -26,7 +26,7 @@ from benchmarks import graph_cost, graph_latency, graph_report, graph_stages, gr
 from benchmarks.contenders import Ended
 from benchmarks.graph_population import customers
 from benchmarks.graph_throughput import WrongGraph
-from benchmarks.live import RESULTS, keep
+from benchmarks.keeping import RESULTS, keep
 from benchmarks.servers import KINDS, Servers, unavailable
 from eventlog.errors import LogError
 

@@ -22,7 +22,7 @@ from benchmarks.draining import Drain, drain
 from benchmarks.graph_population import Told, events, facts
 from benchmarks.report import spread
 from benchmarks.servers import Servers
-from benchmarks.stages import LOG_MS, Memory, Record
+from benchmarks.stages import LOG_MS, Memory, Record, folding_worker
 from eventlog.admin import lane_ends
 from eventlog.producing import LogProducer
 from eventlog.topics import FIRST_GENERATION, link_log
@@ -30,15 +30,9 @@ from models.identifiers import customer_id
 from models.link import wire_link_fact
 from models.record import Lane
 from models.settings import Settings
-from projections.assembling import Labels
-from projections.folding import Projection
-from projections.reducers import Configuration
 from stores.keys import Keys
 from stores.progress import read_progress
 from stores.redis_store import RedisStore
-from streams.cache import PartCache
-from streams.folder import Folder
-from streams.lane_worker import FoldingWorker
 from streams.lanes import Batch
 
 LINKS = Lane(link_log(FIRST_GENERATION), 0)
@@ -112,21 +106,13 @@ def fill(redis_url: str, told: Sequence[Told]) -> None:
     for number, (topic, key, value) in enumerate(events(told)):
         records = lanes.setdefault(Lane(topic, 0), [])
         records.append(Record(len(records), LOG_MS + number, key, value))
-    worker = FoldingWorker(
-        store, Memory(), Folder(Projection(Configuration())), Labels(FIRST_GENERATION, "c-0000"),
-        name="bench", link_topic=LINKS.topic, cache=PartCache(CACHE_BYTES), clock_ms=lambda: LOG_MS,
-        wait=_never,
-    )  # fmt: skip
+    worker = folding_worker(store, Memory())
     worker.take(list(lanes))
     for lane, records in lanes.items():
         for at in range(0, len(records), FOLDED_AT_ONCE):
             some = records[at : at + FOLDED_AT_ONCE]
             worker.step([Batch(lane, at, some, at + len(some), len(records))])
     worker.close()
-
-
-def _never(attempt: int) -> None:
-    raise RuntimeError("the store went away while it was filled")
 
 
 def _built(servers: Servers) -> dict[str, float]:

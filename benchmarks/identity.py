@@ -29,7 +29,7 @@ from benchmarks import identity_report, usage
 from benchmarks.identity_data import SETS, Person, Sent, events, people, truth_of
 from benchmarks.identity_scores import score
 from benchmarks.identity_world import World, undone
-from benchmarks.live import keep
+from benchmarks.keeping import keep
 from models.link import LinkFact
 from models.rules import read_rules
 from ops.failures import Failure

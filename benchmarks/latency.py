@@ -1,6 +1,7 @@
 """How long after it was produced an event can be read in a profile, while others arrive at a steady rate.
 
-    python -m benchmarks.latency --rate 500 --seconds 20
+    python -m benchmarks.latency                 # at a tenth and half of what a drain does, and at 2,000
+    python -m benchmarks.latency --rate 500 --rate 1000 --seconds 20
 
 Guarantees:
 - Time starts when an event is due, not when this program got round to it: a pause counts for every event it
@@ -8,30 +9,34 @@ Guarantees:
 - Probes are events of subjects of their own, sent among the others; a probe has arrived when the `version` of
   its profile in Redis counts it. Looking every millisecond is part of the figure.
 - Start-up does not count: measuring begins when the worker follows the rate.
+- Each rate is measured on empty servers, with a worker of its own.
+- What `benchmarks.keeping` guarantees of every command.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
+import gc
 import math
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain, islice
+from typing import Any, NamedTuple
 
 import redis
 
-from benchmarks import usage
+from benchmarks import keeping, report, usage
 from benchmarks.contenders import CONTENDERS, Contender, Ended, Running
-from benchmarks.draining import FIRST_SECONDS_MAX
+from benchmarks.draining import FIRST_SECONDS_MAX, drain, started
 from benchmarks.load import Sent, mixed
-from benchmarks.servers import KINDS, Servers, unavailable
+from benchmarks.servers import Servers
 from eventlog.producing import LogProducer
 
 SUBJECTS = 20_000
 # Enough of them for a p99 within half a minute, few beside the load.
-PROBES_PER_SECOND = 50
+PROBES_PER_SECOND = 100
+# Records made before they are due, so that making them takes no processor from what is measured.
+RECORDS_AHEAD_MAX = 300_000
 PROBE_SUBJECTS = 500
 LOOK_EVERY_SECONDS = 0.001
 # Java compiles what a broker does most only after a while.
@@ -41,6 +46,8 @@ PROBE_SECONDS_MAX = 10.0
 # Sources differ in this; scv's own default of 5 ms would be most of what is measured.
 LINGER_MS = 1
 PARTITIONS = 8
+# Long enough for a rate that holds, where the machine is slow.
+DRAIN_SECONDS_MAX = 30.0
 
 
 class Latency(NamedTuple):
@@ -53,6 +60,7 @@ class Latency(NamedTuple):
     p50_ms: float
     p95_ms: float
     p99_ms: float
+    p999_ms: float
     max_ms: float
     worker_cpu_share: float
 
@@ -69,7 +77,13 @@ def percentile(values: Sequence[float], share: float) -> float:
     return ranked[max(math.ceil(share * len(ranked)) - 1, 0)]
 
 
-def measure(contender: Contender, servers: Servers, rate: int, seconds: float) -> Latency:
+def measure(
+    contender: Contender,
+    servers: Servers,
+    rate: int,
+    seconds: float,
+    warm_up_seconds: float = WARM_UP_SECONDS,
+) -> Latency:
     """Produce at `rate` events a second for `seconds`, to a contender that starts on empty servers."""
     servers.empty()
     servers.create_topics()
@@ -78,7 +92,7 @@ def measure(contender: Contender, servers: Servers, rate: int, seconds: float) -
         servers.client() as client,
         LogProducer(servers.bootstrap, client_id="scv-bench", linger_ms=LINGER_MS) as producer,
     ):
-        return _Steady(running, client, producer, rate).measure(seconds)
+        return _Steady(running, client, producer, rate).measure(seconds, warm_up_seconds)
 
 
 class _Steady:
@@ -86,27 +100,34 @@ class _Steady:
 
     def __init__(self, running: Running, client: redis.Redis, producer: LogProducer, rate: int) -> None:
         self.running, self.client, self.producer, self.rate = running, client, producer, rate
-        self.load = mixed(sys.maxsize, SUBJECTS, seed=2)
+        self.load: Iterator[Sent] = mixed(sys.maxsize, SUBJECTS, seed=2)
         self.probe_load = _one_subject_each(PROBE_SUBJECTS)
         self.counts: dict[str, int] = {}
         self.waiting: list[_Probe] = []
         self.arrived: list[float] = []
         self.missing = 0
 
-    def measure(self, seconds: float) -> Latency:
+    def measure(self, seconds: float, warm_up_seconds: float) -> Latency:
         """Warm up, then measure."""
+        count = min(int(self.rate * (warm_up_seconds + seconds)) + 1, RECORDS_AHEAD_MAX)
+        self.load = chain(list(islice(self.load, count)), self.load)
         self._wait_for_first()
-        self._run(WARM_UP_SECONDS)
+        # A pause of this process would look like one of the worker.
+        gc.collect()
+        gc.freeze()
+        self._run(warm_up_seconds)
         self.arrived.clear()
         self.missing = 0
         pid, began = self.running.process.pid, time.monotonic()
         used = usage.cpu_seconds(pid)
         self._run(seconds)
+        gc.unfreeze()
         share = (usage.cpu_seconds(pid) - used) / (time.monotonic() - began)
         values = [*self.arrived, *[PROBE_SECONDS_MAX] * self.missing]
-        p50, p95, p99 = (percentile(values, at) * 1e3 for at in (0.50, 0.95, 0.99))
-        name = self.running.contender.name
-        return Latency(name, self.rate, len(values), self.missing, p50, p95, p99, max(values) * 1e3, share)
+        at = [percentile(values, part) * 1e3 for part in (0.50, 0.95, 0.99, 0.999, 1.0)]
+        return Latency(
+            self.running.contender.name, self.rate, len(values), self.missing, *at, worker_cpu_share=share
+        )
 
     def _wait_for_first(self) -> None:
         """One probe at a time until one arrives: the worker has its lanes."""
@@ -171,25 +192,74 @@ def _one_subject_each(subjects: int) -> Iterator[Sent]:
         yield Sent(record.topic, subject, record.value.replace(b'"crm:0"', b'"%b"' % subject))
 
 
-def main() -> int:
-    """Measure one contender and print a line of JSON."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.latency", description=__doc__.partition("\n")[0]
-    )
-    parser.add_argument("--rate", type=int, default=500, help="events a second (500)")
-    parser.add_argument("--seconds", type=float, default=20.0, help="how long (20)")
-    parser.add_argument("--contender", choices=sorted(CONTENDERS), default="scv")
+class Plan(NamedTuple):
+    """How much is measured. No `rates`: a tenth and half of what a drain does, and 2,000 a second."""
+
+    rates: tuple[int, ...]
+    seconds: float
+    # Drained to learn what a drain does here; not when the rates are given.
+    events: int
+    contender: str = "scv"
+
+
+FULL = Plan((), 30.0, 150_000)
+QUICK = Plan((), 5.0, 20_000)
+ALWAYS_PER_SECOND = 2_000
+
+
+def curve(plan: Plan, broker: str) -> dict[str, Any]:
+    """Measure at every rate of the plan. Ended or LogError when the contender or a server fails."""
+    contender = CONTENDERS[plan.contender]
+    with Servers(broker, PARTITIONS) as servers:
+        about = keeping.about(servers, plan._asdict())
+        capacity = None if plan.rates else _capacity(contender, servers, plan.events)
+        rates = plan.rates
+        if capacity is not None:
+            rates = tuple(sorted({int(capacity / 10), int(capacity / 2), ALWAYS_PER_SECOND}))
+        found = []
+        for rate in rates:
+            keeping.say("latency", f"{contender.name} at {rate} events/s")
+            found.append(measure(contender, servers, rate, plan.seconds)._asdict())
+    return {**about, "drained_per_second": capacity, "latency": found}
+
+
+def _capacity(contender: Contender, servers: Servers, events: int) -> float:
+    """Events per second of wall clock that a backlog is drained with."""
+    keeping.say("latency", f"draining {events} events to learn the rate")
+    servers.create_topics()
+    ends = servers.produce(mixed(events, SUBJECTS))
+    with started(contender, servers, ends, 1) as running:
+        found = drain(running, events, DRAIN_SECONDS_MAX).figures()
+    if found is None:
+        raise Ended(f"{contender.name}: {events} events are too few to tell a rate; give more, or --rate")
+    return found["events_per_second"]
+
+
+def lines(result: Mapping[str, Any]) -> list[str]:
+    """The table of a result."""
+    capacity = result["drained_per_second"]
+    told = [] if capacity is None else [f"a backlog is drained with {capacity:,.0f} events/s", ""]
+    return [*told, *report.latency_table(result["latency"]), "", report.circumstances(result)]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure, print, keep."""
+    parser = keeping.options("latency", __doc__ or "")
     parser.add_argument(
-        "--broker", choices=KINDS, default="embedded", help="embedded servers, or Kafka with Redis"
+        "--rate", type=int, action="append", help="events a second; may be given several times"
     )
-    arguments = parser.parse_args()
-    if reason := usage.available() or unavailable(arguments.broker):
-        print(f"benchmarks.latency: {reason}", file=sys.stderr)
-        return 1
-    with Servers(arguments.broker, PARTITIONS) as servers:
-        found = measure(CONTENDERS[arguments.contender], servers, arguments.rate, arguments.seconds)
-    print(json.dumps(found._asdict()))
-    return 0
+    parser.add_argument("--seconds", type=float, help=f"how long at each rate ({FULL.seconds:.0f})")
+    parser.add_argument("--events", type=int, help=f"drained to learn the rate ({FULL.events})")
+    parser.add_argument("--contender", choices=sorted(CONTENDERS), default="scv")
+    arguments = parser.parse_args(argv)
+    plan = QUICK if arguments.quick else FULL
+    plan = Plan(
+        tuple(arguments.rate or ()),
+        arguments.seconds or plan.seconds,
+        arguments.events or plan.events,
+        arguments.contender,
+    )
+    return keeping.run("latency", arguments, lambda broker: curve(plan, broker), lines)
 
 
 if __name__ == "__main__":

@@ -6,30 +6,24 @@
 
 Guarantees:
 - Contenders take turns, and every other time in the opposite order: what warms up does so for all.
-- Progress goes to stderr. The last line on stdout is the whole result as JSON; before it stand the tables,
-  unless --json.
-- The result is kept in benchmarks/results/, one file per kind of servers; of --quick, one of its own.
+- A contender that is not installed is left out, with a line on stderr; its ratio is null.
+- A ratio is scv's median over the contender's, in events per processor second of the worker's process.
+- What `benchmarks.keeping` guarantees of every command.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from benchmarks import footprint, latency, report, usage
-from benchmarks.checking import WrongProfiles, check, sampled
-from benchmarks.contenders import CONTENDERS, Ended
+from benchmarks import footprint, keeping, latency, report
+from benchmarks.checking import check, sampled
+from benchmarks.contenders import CONTENDERS
 from benchmarks.draining import Drain, drain, started
 from benchmarks.load import mixed
-from benchmarks.servers import KINDS, Servers, unavailable
-from eventlog.errors import LogError
-
-RESULTS = Path(__file__).parent / "results"
+from benchmarks.servers import Servers
 
 
 class Plan(NamedTuple):
@@ -40,43 +34,48 @@ class Plan(NamedTuple):
     repeat: int
     # A contender is stopped then: one that is ten times slower need not be waited for.
     seconds_max: float
+    # The same for those that go event by event, and so tell their rate sooner.
+    seconds_max_by_event: float
     latency_rate: int
     latency_seconds: float
+    warm_up_seconds: float
     footprint_customers: int
     # Of this many contenders, the first ones: starting one more takes most of a quick look's time.
     latency_contenders: int = len(CONTENDERS)
     partitions: int = 8
-    broker: str = "embedded"
     contenders: tuple[str, ...] = tuple(CONTENDERS)
 
 
-FULL = Plan(200_000, 50_000, 3, 90.0, 500, 20.0, 2_000)
-QUICK = Plan(30_000, 10_000, 1, 5.0, 200, 4.0, 200, latency_contenders=1)
+FULL = Plan(300_000, 100_000, 3, 60.0, 60.0, 500, 20.0, latency.WARM_UP_SECONDS, 2_000)
+QUICK = Plan(50_000, 20_000, 1, 8.0, 3.0, 500, 4.0, 2.0, 100, latency_contenders=1)
 
 
-def measure(plan: Plan) -> dict[str, Any]:
+def measure(plan: Plan, broker: str) -> dict[str, Any]:
     """Do all of it; gives the result. Ended, WrongProfiles or LogError when a contender or a server fails."""
-    with Servers(plan.broker, plan.partitions) as servers:
-        about = {
-            "at": datetime.now(UTC).isoformat(timespec="seconds"),
-            "plan": plan._asdict(),
-            "machine": usage.machine(),
-            "servers": servers.versions(),
-            "promises": {name: CONTENDERS[name].promises for name in plan.contenders},
-        }
-        drains = _throughput(servers, plan)
+    names = present(plan.contenders)
+    with Servers(broker, plan.partitions) as servers:
+        about = keeping.about(servers, plan._asdict())
+        about["promises"] = {name: CONTENDERS[name].promises for name in names}
+        drains = _throughput(servers, plan, names)
         latencies = []
-        for name in plan.contenders[: plan.latency_contenders]:
+        for name in names[: plan.latency_contenders]:
             _say(f"latency of {name} at {plan.latency_rate} events/s")
-            latencies.append(
-                latency.measure(CONTENDERS[name], servers, plan.latency_rate, plan.latency_seconds)
-            )
+            at = (plan.latency_rate, plan.latency_seconds, plan.warm_up_seconds)
+            latencies.append(latency.measure(CONTENDERS[name], servers, *at))
         _say(f"Redis bytes of {plan.footprint_customers} customers")
         found = footprint.measure(servers, plan.footprint_customers)
     return report.as_json(drains, latencies, found, about)
 
 
-def _throughput(servers: Servers, plan: Plan) -> list[Drain]:
+def present(names: Sequence[str]) -> list[str]:
+    """The contenders of these that are installed; a line on stderr for each other."""
+    missing = {name: CONTENDERS[name].missing() for name in names}
+    for reason in filter(None, missing.values()):
+        _say(reason)
+    return [name for name, reason in missing.items() if reason is None]
+
+
+def _throughput(servers: Servers, plan: Plan, names: Sequence[str]) -> list[Drain]:
     _say(f"producing {plan.events} events")
     records = list(mixed(plan.events, plan.subjects))
     servers.create_topics()
@@ -86,10 +85,12 @@ def _throughput(servers: Servers, plan: Plan) -> list[Drain]:
     del records
     drains: list[Drain] = []
     for turn in range(plan.repeat):
-        for name in plan.contenders if turn % 2 == 0 else reversed(plan.contenders):
+        for name in names if turn % 2 == 0 else reversed(names):
             _say(f"run {turn + 1} of {plan.repeat}: {name}")
-            with started(CONTENDERS[name], servers, ends, len(drains) + 1) as running:
-                drains.append(drain(running, plan.events, plan.seconds_max))
+            contender = CONTENDERS[name]
+            seconds_max = plan.seconds_max_by_event if contender.by_event else plan.seconds_max
+            with started(contender, servers, ends, len(drains) + 1) as running:
+                drains.append(drain(running, plan.events, seconds_max))
                 if drains[-1].complete:
                     check(running, expected)
     servers.empty_store()
@@ -97,31 +98,17 @@ def _throughput(servers: Servers, plan: Plan) -> list[Drain]:
 
 
 def _say(text: str) -> None:
-    print(f"benchmarks.live: {text}", file=sys.stderr, flush=True)
-
-
-def keep(result: Mapping[str, Any], path: Path) -> None:
-    """Write the result where it can be compared with the next."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(result, indent=1) + "\n")
+    keeping.say("live", text)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.live", description=__doc__.partition("\n")[0])
-    parser.add_argument(
-        "--quick", action="store_true", help="under a minute, for a first look; figures are rough"
-    )
-    parser.add_argument("--json", action="store_true", help="only the last line, the result as JSON")
+    parser = keeping.options("live", __doc__ or "")
     parser.add_argument("--events", type=int, help=f"in the backlog ({FULL.events})")
     parser.add_argument("--subjects", type=int, help=f"customers that they are about ({FULL.subjects})")
     parser.add_argument("--repeat", type=int, help=f"runs of each contender ({FULL.repeat})")
     parser.add_argument("--seconds", type=float, help=f"stop a run after so long ({FULL.seconds_max:.0f})")
     parser.add_argument("--rate", type=int, help=f"events a second for the latency ({FULL.latency_rate})")
-    parser.add_argument(
-        "--broker", choices=KINDS, help="embedded servers (default), or Apache Kafka with Redis"
-    )
     parser.add_argument("--contender", action="append", choices=sorted(CONTENDERS), help="only these")
-    parser.add_argument("--out", type=Path, help="file for the result, instead of one in benchmarks/results/")
     return parser
 
 
@@ -131,8 +118,8 @@ def _planned(arguments: argparse.Namespace) -> Plan:
         "subjects": arguments.subjects,
         "repeat": arguments.repeat,
         "seconds_max": arguments.seconds,
+        "seconds_max_by_event": arguments.seconds,
         "latency_rate": arguments.rate,
-        "broker": arguments.broker,
         "contenders": tuple(arguments.contender) if arguments.contender else None,
     }
     plan = QUICK if arguments.quick else FULL
@@ -143,21 +130,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print, keep. The exit code is 1 with a line on stderr when something failed."""
     arguments = _parser().parse_args(argv)
     plan = _planned(arguments)
-    if reason := usage.available() or unavailable(plan.broker):
-        print(f"benchmarks.live: {reason}", file=sys.stderr)
-        return 1
-    try:
-        result = measure(plan)
-    except (Ended, WrongProfiles, LogError) as failed:
-        print(f"benchmarks.live: {failed}", file=sys.stderr)
-        return 1
-    path = arguments.out or RESULTS / f"live-{plan.broker}{'-quick' if arguments.quick else ''}.json"
-    keep(result, path)
-    if not arguments.json:
-        print("\n".join(report.lines(result)))
-        print(f"kept in {path}")
-    print(json.dumps(result))
-    return 0
+    return keeping.run("live", arguments, lambda broker: measure(plan, broker), report.lines)
 
 
 if __name__ == "__main__":

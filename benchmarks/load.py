@@ -253,6 +253,43 @@ def mixed(events: int, subjects: int, seed: int = 1) -> Iterator[Sent]:
         yield customers.write(number, customer, kind, identifiers)
 
 
+class Mixed:
+    """The same records, made anew each time they are gone over: for loads too large to keep."""
+
+    def __init__(self, events: int, subjects: int, seed: int = 1) -> None:
+        self.events, self.subjects, self.seed = events, subjects, seed
+
+    def __iter__(self) -> Iterator[Sent]:
+        """`mixed`, from the beginning."""
+        return mixed(self.events, self.subjects, self.seed)
+
+
+class Crowd:
+    """Customers that are about equally busy: first an event of each, then events of anybody; no identifiers.
+
+    Unlike `mixed`, which has few customers in most of its events, this touches all of them alike.
+    """
+
+    def __init__(self, subjects: int, seed: int = 1) -> None:
+        self.subjects, self._random = subjects, Random(seed)
+        self._customers, self._number = _Customers(self._random), 0
+
+    def first(self) -> Iterator[Sent]:
+        """One event of each customer."""
+        for customer in range(self.subjects):
+            yield self._write(customer)
+
+    def more(self, events: int) -> Iterator[Sent]:
+        """So many events, each of a customer taken at random."""
+        for _ in range(events):
+            yield self._write(self._random.randrange(self.subjects))
+
+    def _write(self, customer: int) -> Sent:
+        [kind] = self._random.choices(KINDS, _WEIGHTS)
+        self._number += 1
+        return self._customers.write(self._number, customer, kind, [])
+
+
 def equal_customers(customers: int, events_each: int = 20, seed: int = 1) -> Iterator[Sent]:
     """Customers of equally many events, in waves; each is known by an email address and a telephone."""
     random = Random(seed)

@@ -21,12 +21,8 @@ import redis
 from faust.types import EventT, StreamT
 
 from benchmarks.counting import EventCounter
+from benchmarks.job import Job
 from eventlog.topics import DOMAIN_TOPICS
-from models.decoding import fast_decoder
-from projections.assembling import Labels, Member, assemble
-from projections.folding import Fold, Projection
-from projections.parts import pack, unpack
-from projections.reducers import Configuration
 
 
 class Customers:
@@ -34,26 +30,19 @@ class Customers:
 
     def __init__(self, client: redis.Redis, group: str, counter: EventCounter) -> None:
         self.client, self.group, self.counter = client, group, counter
-        self.projection = Projection(Configuration())
-        self.labels = Labels(group, "c-0")
+        self.job = Job(group)
 
     def fold(self, topic: str, received: EventT[Any]) -> None:
         """Read, fold, assemble, write."""
         message: Any = received.message
-        event = fast_decoder(topic)(message.value, message.key, round(message.timestamp * 1_000) * 1_000)
-        if event is None:
-            self.counter.add()
-            return
+        event = self.job.decode(topic, message.key, message.value, round(message.timestamp * 1_000))
         names = f"{self.group}:{event.subject}"
         stored: Any = self.client.get(f"{names}:state")
-        fold = Fold(self.projection, unpack(stored), event.subject, topic)
-        fold.add(event, message.offset)
-        part = fold.finish()
-        profile = assemble([Member(event.subject, topic, part)], self.labels, 0, event.subject)
+        folded = self.job.fold_one(stored, event, message.offset)
         pipe = self.client.pipeline(transaction=False)
-        pipe.set(f"{names}:state", pack(part))
-        sections: dict[Any, Any] = {"version": profile.version, **profile.sections}
-        pipe.hset(f"{names}:profile", mapping=sections)
+        pipe.set(f"{names}:state", folded.state)
+        profile: dict[Any, Any] = folded.profile
+        pipe.hset(f"{names}:profile", mapping=profile)
         pipe.execute()
         self.counter.add()
 

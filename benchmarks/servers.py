@@ -31,6 +31,12 @@ def unavailable(kind: str) -> str | None:
     return (apache.available() or DebianRedis.available()) if kind == "apache" else None
 
 
+def preferred() -> str:
+    """Apache Kafka where it can start at once, with a Redis of this machine; else the embedded servers."""
+    ready = unavailable("apache") is None and apache.jars_directory().is_dir()
+    return "apache" if ready else "embedded"
+
+
 class Servers:
     """A broker and a store of the kind; `with` stops them."""
 

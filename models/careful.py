@@ -20,6 +20,7 @@ from models.dead_letter import Fault, Reason
 from models.decoding import RECORD_BYTES_MAX, Event, fast_struct, occurred
 from models.event import EVENT_TYPES, Envelope, Shape
 from models.fields import NAME_MAX
+from models.identifiers import CUSTOMER_NAMESPACE, namespace_of
 
 # An event of events.md is four levels deep; what is deeper was not written for people or for us.
 DEPTH_MAX = 16
@@ -136,6 +137,12 @@ def _check_subject(subject: Any, key: bytes | None) -> None:
         raise _Faulty(Reason.MISSING_SUBJECT, "/subject", "an event is about a subject, namespace:value")
     if not isinstance(subject, str) or not _SUBJECT.fullmatch(subject):
         raise _Faulty(Reason.MALFORMED_SUBJECT, "/subject", f"not namespace:value: {str(subject)[:80]!r}")
+    if namespace_of(subject) == CUSTOMER_NAMESPACE:
+        raise _Faulty(
+            Reason.MALFORMED_SUBJECT,
+            "/subject",
+            f"{CUSTOMER_NAMESPACE}:… is kept for customer ids; name the subject by its source, as crm:4711",
+        )
     if key is None:
         raise _Faulty(Reason.NO_KEY, "", "the record has no key; the key is the subject")
     if key != subject.encode():

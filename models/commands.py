@@ -7,10 +7,13 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from models.event import EventData
-from models.fields import Id, Name, SubjectName, Text
+from models.fields import NAME_MAX, TEXT_MAX, Id, IdentifierType, SubjectName
+from models.link import PROGRAM_PREFIX, actor_name
 
 # As `matcher/splink` or `E-7`; an actor under `matcher/` is a program.
-Actor = Name
+Actor = Annotated[str, Field(pattern=r"\S", max_length=NAME_MAX)]
+Why = Annotated[str, Field(pattern=r"\S", max_length=TEXT_MAX)]
+"""In words: blanks are no reason."""
 Node = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_.-]{0,31}:[^\x00-\x1f\x7f]{1,200}$")]
 """A subject or an identifier, `type:value`."""
 
@@ -19,7 +22,14 @@ class Command(EventData):
     """Everything that a command says of itself."""
 
     actor: Actor
-    reason: Text
+    reason: Why
+
+    @staticmethod
+    def fault(data: Any) -> str | None:
+        """A program has a name."""
+        if actor_name(data.actor) != PROGRAM_PREFIX:
+            return None
+        return f"{PROGRAM_PREFIX} is no actor; name the program, as {PROGRAM_PREFIX}splink"
 
 
 class Pair(Command):
@@ -31,7 +41,9 @@ class Pair(Command):
     @staticmethod
     def fault(data: Any) -> str | None:
         """A pair has two different nodes."""
-        return "a command on a pair needs two different nodes" if data.subject == data.other else None
+        if data.subject == data.other:
+            return "a command on a pair needs two different nodes"
+        return Command.fault(data)
 
 
 class Link(Pair, wire_type="identity.link", shown_as="Linked with {other} by {actor}"):
@@ -52,5 +64,5 @@ class Verify(Command, wire_type="identity.verify", shown_as="Identifier verified
     """This subject has proved to hold this identifier."""
 
     subject: SubjectName
-    identifier_type: Id
+    identifier_type: IdentifierType
     identifier_value: Id

@@ -21,6 +21,7 @@ from pydantic.fields import FieldInfo
 from models.catalogue import types_of
 from models.event import EVENT_TYPES, Envelope, EventData, Shape
 from models.fields import near_the_end_of_time
+from models.identifiers import CUSTOMER_NAMESPACE
 
 # A record of events.md is a few hundred bytes; a quarter of a MiB is a document that belongs elsewhere.
 RECORD_BYTES_MAX = 256 * 1024
@@ -157,6 +158,7 @@ def fast_decoder(topic: str) -> Callable[[bytes, bytes | None, int], Event | Non
     decode = msgspec.json.Decoder(Union[tuple(names)], strict=True).decode  # noqa: UP007
     doubts = {kind: doubt for kind, name in names.items() if (doubt := _doubt(EVENT_TYPES[name])) is not None}
     # Data of an older version may happen to fit today's shape: only the current one, or none named, is fast.
+    reserved = f"{CUSTOMER_NAMESPACE}:".encode()
     endings = {kind: f"/{EVENT_TYPES[name].version}" for kind, name in names.items()}
 
     def fast(value: bytes, key: bytes | None, log_us: int) -> Event | None:
@@ -167,7 +169,7 @@ def fast_decoder(topic: str) -> Callable[[bytes, bytes | None, int], Event | Non
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return None
         kind = type(read)
-        if read.subject.encode() != key:
+        if read.subject.encode() != key or key.startswith(reserved):
             return None
         if read.dataschema is not None and not read.dataschema.endswith(endings[kind]):
             return None

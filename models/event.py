@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from models.fields import (
     Channel,
     Id,
+    IdentifierType,
     Instant,
     Minor,
     Name,
@@ -41,7 +42,7 @@ class Shape(BaseModel):
 class StatedIdentifier(Shape):
     """Something the subject is known by, as the source states it; normalised by `models.identifiers`."""
 
-    type: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_.-]{0,31}$")]
+    type: IdentifierType
     value: Id
     verified: bool = False
 

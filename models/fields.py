@@ -37,6 +37,7 @@ Birthdate = Annotated[str, Field(pattern=r"^[0-9]{4}(-[0-9]{2}-[0-9]{2})?$")]
 """OpenID Connect: `YYYY-MM-DD`, or `YYYY` alone; `0000-MM-DD` hides the year."""
 Interval = Annotated[str, Field(pattern=r"^P[1-9][0-9]{0,2}[DWMY]$")]
 """ISO 8601 duration of one unit: `P1M`, `P1Y`, `P4W`, `P30D`."""
+IdentifierType = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_.-]{0,31}$")]
 Reference = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}:[^\x00-\x1f\x7f]{1,200}$")]
 SubjectName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_.-]{0,31}:[^\x00-\x20\x7f]{1,200}$")]
 """A source identity, `namespace:value`."""

@@ -2,8 +2,8 @@
 
 Invariants:
 - Normalising twice changes nothing.
-- A value that says nothing about a person (blocked, or no phone number at all) normalises to None: it makes
-  no edge and no index entry.
+- A value that says nothing about a person (blocked, no phone number at all, a reference as `order:O-8`)
+  normalises to None: it makes no edge and no index entry.
 - A customer id is the hash of a subject and nothing else.
 """
 
@@ -19,6 +19,13 @@ import phonenumbers
 
 # Namespaces that hold employees: they get parts for team figures, never a customer.
 EMPLOYEE_NAMESPACE = "employee"
+# In look-ups `customer:cus_…` is a customer id: a subject of that name could not be told from it.
+CUSTOMER_NAMESPACE = "customer"
+
+# What something is about, not who somebody is: several people may stand behind one order.
+REFERENCE_TYPES = frozenset({"order", "case", "invoice"})
+# Names of these types are nobody's identifiers.
+NEVER_LINKING = REFERENCE_TYPES | {EMPLOYEE_NAMESPACE, CUSTOMER_NAMESPACE}
 
 # What forms and exports write where there is no value; it would join strangers.
 BLOCKED_VALUES = frozenset(
@@ -71,7 +78,7 @@ def normal_form(
 @lru_cache(maxsize=65_536)
 def normalise(kind: str, value: str, region: str = "DE") -> str | None:
     """An identifier's value as the default rules have it: emails, phones, and everything else trimmed."""
-    if kind == EMPLOYEE_NAMESPACE:
+    if kind in NEVER_LINKING:
         return None
     form = kind if kind in ("email", "phone") else "text"
     return normal_form(form, value, region, BLOCKED_VALUES, BLOCKED_MAILBOXES)

@@ -3,16 +3,33 @@
 Invariants:
 - A fact names the lane and offset that it was read at, so that duplicates and order change nothing.
 - Commands are facts of the commands' lane, with their own offsets: the graph has one input.
+- What is read back names nodes as the graph does, `type:value`, and is bounded: anything else is no fact.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
+from models.fields import ID_MAX, NAME_MAX, TEXT_MAX
+
 # An actor under this is a program: the weakest voice there is.
 PROGRAM_PREFIX = "matcher/"
+
+# A value may hold any sign: identifiers are what sources state.
+_NAME = r"\A[a-z][a-z0-9_.-]{0,31}:[\s\S]"
+# A type, a colon and 200 characters, as events have them; of an identifier, capitals may be three times that.
+SubjectNode = Annotated[str, msgspec.Meta(pattern=_NAME, max_length=32 + 1 + ID_MAX)]
+NodeName = Annotated[str, msgspec.Meta(pattern=_NAME, max_length=32 + 1 + 3 * ID_MAX)]
+
+
+def actor_name(text: str) -> str:
+    """Who speaks: trimmed, and `matcher/` in small letters, so that no spelling makes a program a person."""
+    name = text.strip()
+    if not name.lower().startswith(PROGRAM_PREFIX):
+        return name
+    return PROGRAM_PREFIX + name[len(PROGRAM_PREFIX) :].strip()
 
 
 class LinkFact(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -22,20 +39,20 @@ class LinkFact(msgspec.Struct, frozen=True, omit_defaults=True):
     lane up to this offset, and names no other.
     """
 
-    subject: str
+    subject: SubjectNode
     lane: str
     offset: int
     log_us: int
-    identifier: str | None = None
+    identifier: NodeName | None = None
     verified: bool = False
     command: Literal["link", "unlink", "verify", "erased"] | None = None
-    actor: str | None = None
-    reason: str | None = None
+    actor: Annotated[str, msgspec.Meta(max_length=NAME_MAX)] | None = None
+    reason: Annotated[str, msgspec.Meta(max_length=TEXT_MAX)] | None = None
 
     @property
     def by_program(self) -> bool:
         """Whether a program speaks, and no person."""
-        return self.actor is not None and self.actor.startswith(PROGRAM_PREFIX)
+        return self.actor is not None and actor_name(self.actor).startswith(PROGRAM_PREFIX)
 
 
 _decode = msgspec.json.Decoder(LinkFact).decode

@@ -2,7 +2,7 @@
 
 Invariants:
 - One TOML file says what differs from the defaults: a namespace named there replaces only the keys it names.
-- A wrong file is one line: the file, the key, what is wrong, what to do.
+- A wrong file is one line: the file, the key, what is wrong, what to do; of several mistakes each has one.
 - Rules cannot be changed once read; rules that say the same have the same `shape`.
 """
 
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Callable, Mapping
-from difflib import get_close_matches
 from functools import cached_property, lru_cache
 from hashlib import sha256
 from pathlib import Path
@@ -21,7 +20,17 @@ import pydantic
 from phonenumbers import SUPPORTED_REGIONS
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from models.identifiers import BLOCKED_MAILBOXES, BLOCKED_VALUES, EMPLOYEE_NAMESPACE, normal_form, split_name
+from models.identifiers import (
+    BLOCKED_MAILBOXES,
+    BLOCKED_VALUES,
+    CUSTOMER_NAMESPACE,
+    EMPLOYEE_NAMESPACE,
+    NEVER_LINKING,
+    REFERENCE_TYPES,
+    normal_form,
+    split_name,
+)
+from models.rule_mistakes import PAGE, told, twice
 
 # One entry a source system or kind of number: a company with more of them has a file nobody can check.
 NAMESPACES_MAX = 200
@@ -32,7 +41,11 @@ PER_CUSTOMER_MAX = 1_000
 # Values that are not normalised again at every event; 64 Ki of them are about 20 MB.
 NORMALISED_KEPT = 65_536
 
-_PAGE = "docs/identity.md explains each rule"
+_RESERVED = {
+    **dict.fromkeys(REFERENCE_TYPES, "references say what something is about, not who somebody is"),
+    EMPLOYEE_NAMESPACE: "employees never become customers",
+    CUSTOMER_NAMESPACE: "look-ups read customer:… as a customer id",
+}
 
 
 def _known_region(region: str) -> str:
@@ -41,6 +54,12 @@ def _known_region(region: str) -> str:
             f"{region!r} has no numbering plan; give a country in two capitals (ISO 3166), as DE"
         )
     return region
+
+
+def _not_reserved(namespace: str) -> str:
+    if namespace in _RESERVED:
+        raise ValueError(f"{_RESERVED[namespace]}; take this table out")
+    return namespace
 
 
 def _folded(values: Any) -> Any:
@@ -55,14 +74,18 @@ Strength = Annotated[int, Field(ge=1, le=100)]
 SharedAbove = Annotated[int, Field(ge=1, le=100)]
 PerCustomer = Annotated[int, Field(ge=1, le=PER_CUSTOMER_MAX)]
 Region = Annotated[str, AfterValidator(_known_region)]
-Namespace = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_.-]{0,31}$")]
+Namespace = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_.-]{0,31}$"), AfterValidator(_not_reserved)]
 BlockedValue = Annotated[str, Field(min_length=1, max_length=200)]
 Mailbox = Annotated[str, Field(pattern=r"^[^\s@]{1,64}@$")]
 Form = Literal["text", "lower", "upper", "digits", "email", "phone"]
 
 
 class RulesError(ValueError):
-    """The rules cannot be used; the text is one line that says where, what is wrong and what to do."""
+    """The rules cannot be used; each of `lines` says what is wrong and what to do, the first one where."""
+
+    def __init__(self, *lines: str) -> None:
+        super().__init__("\n".join(lines))
+        self.lines = lines
 
 
 class _Table(BaseModel):
@@ -168,16 +191,8 @@ class IdentityRules(_Table):
 
     @model_validator(mode="after")
     def _one_meaning_each(self) -> Self:
-        for heading, names in (("subjects", self.subjects), ("identifiers", self.identifiers)):
-            if EMPLOYEE_NAMESPACE in names:
-                raise ValueError(
-                    f"[{heading}.{EMPLOYEE_NAMESPACE}]: employees never become customers; take this table out"
-                )
-        if both := sorted(self.subjects.keys() & self.identifiers.keys()):
-            raise ValueError(
-                f"[subjects.{both[0]}]: is under [identifiers] too; what writes events is a subject, all "
-                "else an identifier: keep one of the two tables"
-            )
+        if both := twice(self.subjects, self.identifiers):
+            raise ValueError(both[0])
         return self
 
     def subject(self, namespace: str) -> SubjectRule:
@@ -241,7 +256,7 @@ class IdentityRules(_Table):
 
         @lru_cache(maxsize=NORMALISED_KEPT)
         def normal(kind: str, value: str, region: str) -> str | None:
-            if kind == EMPLOYEE_NAMESPACE:
+            if kind in NEVER_LINKING:
                 return None
             return normal_form(self.identifier(kind).form, value, region, values, mailboxes)
 
@@ -254,8 +269,18 @@ class IdentityRules(_Table):
         return hash(self.shape)
 
 
+_KEYS = {
+    "": list(IdentityRules.model_fields),
+    "subjects": list(SubjectRule.model_fields),
+    "other_subjects": list(SubjectRule.model_fields),
+    "identifiers": list(IdentifierRule.model_fields),
+    "other_identifiers": list(IdentifierRule.model_fields),
+    "blocked": list(Blocked.model_fields),
+}
+
+
 def read_rules(path: Path | None) -> IdentityRules:
-    """The rules of a TOML file over the defaults, the defaults alone for None. RulesError: one line."""
+    """The rules of a TOML file over the defaults, the defaults alone for None. RulesError: all mistakes."""
     if path is None:
         return IdentityRules()
     try:
@@ -269,11 +294,12 @@ def read_rules(path: Path | None) -> IdentityRules:
     except UnicodeDecodeError:
         raise RulesError(f"{path}: is no text in UTF-8; save it as such") from None
     except tomllib.TOMLDecodeError as error:
-        raise RulesError(f"{path}: not TOML: {error}; {_PAGE}") from None
+        raise RulesError(f"{path}: not TOML: {error}; {PAGE}") from None
+    whole = _over_defaults(document)
     try:
-        return IdentityRules.model_validate(_over_defaults(document))
+        return IdentityRules.model_validate(whole)
     except pydantic.ValidationError as error:
-        raise RulesError(f"{path}: {_told(error)}") from None
+        raise RulesError(*told(path, error, whole, _KEYS)) from None
 
 
 def _over_defaults(document: dict[str, Any]) -> dict[str, Any]:
@@ -308,55 +334,3 @@ def _tables(
         for name, table in named.items()
     }
     return {**kept, **own}
-
-
-def _told(error: pydantic.ValidationError) -> str:
-    """The first thing that is wrong, in the words of the file."""
-    first = error.errors(include_url=False)[0]
-    steps, limits, given = first["loc"], first.get("ctx", {}), first["input"]
-    place, shown = _place(steps), repr(given)[:60]
-    match first["type"]:
-        case "extra_forbidden":
-            return f"{place}: there is no such rule{_meant(steps)}"
-        case "int_type" | "bool_type" | "string_type":
-            wanted = {"int": "a whole number", "bool": "true or false", "string": "a text"}
-            return f"{place}: {shown} is not {wanted[first['type'].removesuffix('_type')]}; {_PAGE}"
-        case "model_type" | "model_attributes_type" | "dict_type":
-            return f"{place}: {shown} is no table; write it as [{'.'.join(map(str, steps))}]"
-        case "greater_than_equal" | "less_than_equal":
-            bound = "at least {ge}" if "ge" in limits else "at most {le}"
-            return f"{place}: {shown} is out of range; give {bound.format(**limits)}; {_PAGE}"
-        case "literal_error":
-            return f"{place}: {shown} is no form; give one of {limits['expected']}"
-        case "too_long":
-            return f"{place}: more than {limits['max_length']} with those of scv; keep those that matter"
-        case "string_too_short":
-            return f"{place}: an empty text is blocked anyway; take it out"
-        case "tuple_type":
-            return f"{place}: {shown} is no list; write it as [{shown}]"
-        case "string_pattern_mismatch" if steps[-1] == "[key]":
-            return f"{place}: is no namespace; write a to z first, then also digits, _, . and -, 32 together"
-        case "string_pattern_mismatch":
-            return f"{place}: {shown} is no mailbox; write it as 'noreply@', as an address begins"
-        case "value_error":
-            return f"{place}: {limits['error']}" if place else str(limits["error"])
-    return f"{place}: {first['msg']}, not {shown}; {_PAGE}"
-
-
-def _place(steps: tuple[int | str, ...]) -> str:
-    """`[subjects.crm] strength` of its steps; an entry of a list is shown, not numbered."""
-    names = [step for step in steps if isinstance(step, str) and step != "[key]"]
-    depth = 2 if names[:1] in (["subjects"], ["identifiers"]) else 1 if len(names) > 1 else 0
-    head, key = ".".join(names[:depth]), " ".join(names[depth:])
-    return " ".join(part for part in (f"[{head}]" if head else "", key) if part)
-
-
-def _meant(steps: tuple[int | str, ...]) -> str:
-    """What may stand in that place, the likeliest first."""
-    tables: dict[str, type[BaseModel]] = {
-        "subjects": SubjectRule, "other_subjects": SubjectRule, "identifiers": IdentifierRule,
-        "other_identifiers": IdentifierRule, "blocked": Blocked,
-    }  # fmt: skip
-    known = list((tables.get(str(steps[0]), IdentityRules) if len(steps) > 1 else IdentityRules).model_fields)
-    close = get_close_matches(str(steps[-1]), known, 1)
-    return f"; did you mean {close[0]}?" if close else f"; there are: {', '.join(known)}"

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field
 from pydantic.json_schema import GenerateJsonSchema
 
-from models.bounds import EVIDENCE_MAX
+from models.bounds import EVIDENCE_MAX, MERGE_CUSTOMERS_MAX, MERGE_MEMBERS_MAX
 from models.catalogue import event_model
 from models.dead_letter import Reason
 from models.event import EVENT_TYPES, Shape
@@ -81,7 +81,15 @@ class MergedCustomer(Shape):
 
     customer_id: CustomerId
     founder: Annotated[SubjectName, Field(description="The subject whose hash the customer id is.")]
-    members: Annotated[list[SubjectName], Field(min_length=1, description="By name, the founder too.")]
+    members: Annotated[
+        list[SubjectName],
+        Field(
+            min_length=1,
+            max_length=MERGE_MEMBERS_MAX,
+            description="By name, the founder too; the first of them where there are more.",
+        ),
+    ]
+    member_count: Annotated[int, Field(ge=1, description="How many members there are.")]
 
 
 class MergeEdge(Shape):
@@ -105,8 +113,13 @@ class MergeData(Shape):
     ]
     kind: Kind
     rule: Annotated[str, Field(description="What did it, in one word; docs/topics.md lists them.")]
-    before: Annotated[list[MergedCustomer], Field(min_length=1)]
-    after: Annotated[list[MergedCustomer], Field(min_length=1)]
+    before: Annotated[list[MergedCustomer], Field(min_length=1, max_length=MERGE_CUSTOMERS_MAX)]
+    before_count: Annotated[int, Field(ge=1, description="How many customers there were.")]
+    after: Annotated[list[MergedCustomer], Field(min_length=1, max_length=MERGE_CUSTOMERS_MAX)]
+    after_count: Annotated[int, Field(ge=1, description="How many customers there are.")]
+    truncated: Annotated[
+        bool, Field(description="Whether customers or members are counted only, since there are so many.")
+    ]
     edges: Annotated[list[MergeEdge], Field(max_length=EVIDENCE_MAX)]
 
 

@@ -28,7 +28,7 @@ from models.rules import IdentityRules, read_rules
 
 CONFIG_VARIABLE = "SCV_CONFIG"
 # Changed by hand when a change of the code changes what parts hold or what the profile says of them.
-PARTS_VERSION = 1
+PARTS_VERSION = 2
 DERIVE_VERSION = 1
 
 _HOST = r"(\[[0-9A-Fa-f:.]+\]|[^\s,:/@\[\]]+)"
@@ -111,7 +111,7 @@ class Settings(BaseSettings):
 
     @cached_property
     def identity_rules(self) -> IdentityRules:
-        """The rules of the file, or the defaults; read at the first use. RulesError: one line."""
+        """The rules of the file, or the defaults; read at the first use. RulesError: all mistakes."""
         return read_rules(self.rules)
 
     @property

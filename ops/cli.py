@@ -263,7 +263,8 @@ def run(arguments: list[str] | None = None) -> int:
         if traced() and not isinstance(error, Failure):
             raise
         failure = failure_of(error)
-        print(f"scv: {one_line(str(failure))}", file=sys.stderr)
+        first, *others = map(one_line, failure.lines)
+        print(f"scv: {first}", *(f"  {line}" for line in others), sep="\n", file=sys.stderr)
         return failure.code
 
 

@@ -1,7 +1,8 @@
 """The settings of a command: variables and file, with what its options say on top.
 
 Invariants:
-- A wrong setting is one line that names it; nothing has been connected to by then.
+- A wrong setting is one line that names it, a wrong file of rules one line for each mistake; nothing has been
+  connected to by then.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ def settings_with(**chosen: Any) -> Settings:
         _ = settings.identity_rules
         return settings
     except RulesError as error:
-        raise Failure(Exit.USAGE, str(error)) from None
+        raise Failure(Exit.USAGE, *error.lines) from None
     except tomllib.TOMLDecodeError as error:
         raise Failure(Exit.USAGE, f"{path}: not TOML: {error}") from None
     except pydantic.ValidationError as error:

@@ -31,11 +31,14 @@ class Exit(IntEnum):
 
 
 class Failure(Exception):
-    """A command could not do what it was asked: `code` is how the process ends, the text the line shown."""
+    """A command could not do what it was asked: `code` is how the process ends, `lines` are shown.
 
-    def __init__(self, code: Exit, line: str) -> None:
-        super().__init__(line)
-        self.code = code
+    One line, but for a file that a person wrote: of its mistakes each has a line after the first.
+    """
+
+    def __init__(self, code: Exit, *lines: str) -> None:
+        super().__init__("\n".join(lines))
+        self.code, self.lines = code, lines
 
 
 def one_line(text: str) -> str:

@@ -20,7 +20,7 @@ from models.catalogue import COMMAND_TOPIC
 from models.dead_letter import Fault
 from models.decoding import microseconds
 from models.identifiers import customer_id, is_employee, namespace_of, split_name
-from models.link import LinkFact
+from models.link import LinkFact, actor_name
 from models.record import Lane
 from models.rules import IdentityRules
 from models.settings import Settings
@@ -28,7 +28,7 @@ from ops.answers import say, say_json
 from ops.configured import settings_with
 from ops.failures import Exit, Failure
 from ops.identity_view import Found, GraphView, customers_of, graph_view
-from projections.forwarding import fact_of
+from projections.forwarding import fact_of, nobody
 from projections.graph import Graph
 
 SOURCE = "scv/identity"
@@ -37,6 +37,7 @@ LANE = Lane(COMMAND_TOPIC, 0)
 LOOK_EVERY_SECONDS = 0.05
 # The members of one customer that a line names.
 MEMBERS_TOLD = 8
+_WANTED = {"actor": "who decides, as E-7", "reason": "why, in words"}
 
 
 class Decision(NamedTuple):
@@ -111,6 +112,9 @@ def run_identity_command(
 def decide(verb: str, subject: str, other: str, actor: str, reason: str, rules: IdentityRules) -> Decision:
     """The command that these words make; Failure with one line when they make none."""
     _check_names(subject, other, rules)
+    for name, text in (("actor", actor), ("reason", reason)):
+        if not text.strip():
+            raise Failure(Exit.USAGE, f"{name}: {text!r} says nothing; say {_WANTED[name]}")
     now = datetime.now(UTC)
     event = {
         "specversion": "1.0",
@@ -119,7 +123,7 @@ def decide(verb: str, subject: str, other: str, actor: str, reason: str, rules: 
         "type": f"identity.{verb}",
         "time": now.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         "subject": subject,
-        "data": {"subject": subject, "other": other, "actor": actor, "reason": reason},
+        "data": {"subject": subject, "other": other, "actor": actor_name(actor), "reason": reason},
     }
     try:
         value = msgspec.json.encode(event)
@@ -127,8 +131,10 @@ def decide(verb: str, subject: str, other: str, actor: str, reason: str, rules: 
         raise Failure(Exit.USAGE, "names, actor and reason must be text in UTF-8") from None
     found = read(COMMAND_TOPIC, subject.encode(), value, (), microseconds(now))
     if isinstance(found, Fault):
-        raise Failure(Exit.USAGE, f"{found.pointer.removeprefix('/data/')}: {found.detail}")
+        raise Failure(Exit.USAGE, f"{found.pointer.removeprefix('/data').strip('/') or verb}: {found.detail}")
     fact = fact_of(found, str(LANE), 0, rules)
+    if isinstance(fact, Fault):
+        raise Failure(Exit.USAGE, fact.detail)
     if fact is None:
         raise Failure(
             Exit.USAGE,
@@ -151,6 +157,8 @@ def _check_names(subject: str, other: str, rules: IdentityRules) -> None:
             raise Failure(Exit.USAGE, f"{name!r} is no type:value; try crm:4711 or email:ada@example.com")
         if is_employee(name):
             raise Failure(Exit.REFUSED, f"{name!r} is an employee: employees never become customers")
+        if (why := nobody(named[0])) is not None:
+            raise Failure(Exit.REFUSED, f"{name!r}: {why}")
     kind = namespace_of(subject)
     if kind in rules.identifiers:
         raise Failure(

@@ -7,19 +7,20 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Any
 
 import msgspec
 
-from models.catalogue import CHANGES_TOPIC, MERGES_TOPIC
+from models.catalogue import CHANGES_TOPIC, MERGES_TOPIC, link_topic
+from models.link import read_link_fact
 from models.record import Record
 from models.settings import Settings
 from ops.answers import say, say_json
 from ops.configured import settings_with
 from ops.failures import Exit, Failure
 from ops.identity_holdings import SubjectHolding, holdings
-from ops.identity_turns import Holding, TurnRecord, holding, read_turn
+from ops.identity_turns import Holding, TurnRecord, holding, read_turn, whole, with_late
 from ops.identity_view import GraphView, graph_view
 from ops.progress import Progress
 from projections.instants import rfc3339
@@ -57,7 +58,12 @@ def run_identity_contamination(
         turns = _turns(settings, view.keys.generation, quiet=as_json)
         record = _merge(merge, turns, settings, view.keys.generation)
         found = holding(record, turns.values())
-        found = _with_late(found, record, view)
+        if not found.complete:
+            turns |= _whole(settings, view, turns, record, quiet=as_json)
+            record = turns[merge]
+            found = holding(record, turns.values())
+        if found.ended_by is None:
+            found = _with_late(found, record, view)
         notices, more = _notices(settings, found, view.keys.generation, quiet=as_json)
         sides, joined = _sides(record, found, view)
     told = _as_told(record, found, notices, more)
@@ -87,6 +93,20 @@ def _turns(settings: Settings, generation: str, *, quiet: bool) -> dict[str, Tur
     return {one.id: one for one in found if one is not None and one.data.generation == generation}
 
 
+def _whole(
+    settings: Settings, view: GraphView, turns: dict[str, TurnRecord], merge: TurnRecord, *, quiet: bool
+) -> dict[str, TurnRecord]:
+    """The turns from this merge on whose records leave members out, from the facts that made them."""
+    cut = {
+        name: one
+        for name, one in turns.items()
+        if one.data.truncated and one.data.position >= merge.data.position
+    }
+    records = _records(settings, link_topic(view.keys.generation), "reading link facts", quiet=quiet)
+    facts = ((one.offset + 1, read_link_fact(one.value)) for one in records)
+    return whole(((at, fact) for at, fact in facts if fact is not None), view.rules, cut)
+
+
 def _merge(merge: str, turns: dict[str, TurnRecord], settings: Settings, generation: str) -> TurnRecord:
     record = turns.get(merge)
     if record is None:
@@ -104,16 +124,9 @@ def _merge(merge: str, turns: dict[str, TurnRecord], settings: Settings, generat
 
 def _with_late(found: Holding, merge: TurnRecord, view: GraphView) -> Holding:
     """Who has joined a merge that still holds: whoever came alone is in no record, only in the graph."""
-    if found.ended_by is not None:
-        return found
     nodes = view.nodes()
     placements = [nodes[one.founder].placement for one in found.spans if one.until is None]
-    sides = {member for group in merge.data.before for member in group.members}
-    joined = dict(found.joined)
-    for placement in placements:
-        if placement is not None:
-            joined |= {one: None for one in placement.members if one not in sides and one not in joined}
-    return msgspec.structs.replace(found, joined=joined)
+    return with_late(found, merge, (one.members for one in placements if one is not None))
 
 
 def _notices(
@@ -168,11 +181,17 @@ def _sides(merge: TurnRecord, found: Holding, view: GraphView) -> tuple[list[Sid
             group.customer_id,
             group.founder,
             members[side],
-            [held[one] for other, theirs in enumerate(members) if other != side for one in theirs],
+            [held[one] for one in _seen_by(side, members[side], found)],
         )
         for side, group in enumerate(groups)
     ]
     return sides, [msgspec.to_builtins(held[one]) for one, side in found.joined.items() if side is None]
+
+
+def _seen_by(side: int, own: Iterable[str], found: Holding) -> list[str]:
+    """Whom a side saw of the others; those who belong to none are told once for all."""
+    undecided = {one for one, at in found.joined.items() if at is None}
+    return sorted(found.saw[side].difference(own, undecided))
 
 
 def _as_told(merge: TurnRecord, found: Holding, notices: list[Notice], more: bool) -> dict[str, Any]:
@@ -191,6 +210,7 @@ def _as_told(merge: TurnRecord, found: Holding, notices: list[Notice], more: boo
         if end is None
         else {"id": end.id, "rule": end.data.rule, "position": end.data.position, "at": end.time},
         "customers": found.spans,
+        "complete": found.complete,
         "published": {"at_least": len(notices), "more": more, "notices": notices},
     }
 
@@ -218,6 +238,8 @@ def _tell(told: dict[str, Any]) -> None:
     if told["joined"]:
         say("Joined while it held, and belong to no side alone:")
         _tell_holdings(told["joined"])
+    if not told["complete"]:
+        say("Not all members are told: merges name the first of great many, and the rules are others by now.")
     say("Records and sections are those of now; what was folded since is among them.")
 
 

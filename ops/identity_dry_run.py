@@ -52,7 +52,7 @@ def run_identity_dry_run(
     try:
         new = read_rules(rules)
     except RulesError as error:
-        raise Failure(Exit.USAGE, str(error)) from None
+        raise Failure(Exit.USAGE, *error.lines) from None
     active = generation or active_generation(settings)
     facts = _read(settings, active, quiet=as_json)
     before = _built(facts, current, "under the rules of now", quiet=as_json)
@@ -68,9 +68,15 @@ def run_identity_dry_run(
 
 
 def _read(settings: Settings, generation: str, *, quiet: bool) -> Facts:
+    from eventlog.admin import describe_topics
     from eventlog.reading import ranges_up_to, read_batches
     from eventlog.topics import link_log
 
+    if link_log(generation) not in describe_topics(settings.kafka):
+        raise Failure(
+            Exit.NOT_FOUND,
+            f"{settings.kafka}: no generation {generation} there (no topic {link_log(generation)})",
+        )
     ranges = ranges_up_to(settings.kafka, [link_log(generation)])
     total = sum(end - start for start, end in ranges.values())
     if total > FACTS_MAX:

@@ -3,16 +3,20 @@
 Guarantees:
 - Says what the graph has stored and decides nothing; the same nodes give the same answer, in the same order.
 - Bounded: what a bound leaves out is counted.
+- Possible matches are those that still wait for a person: who was parted by one is none any more.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import msgspec
 
 from models.identifiers import customer_id
 from models.merge import EdgeStatus, EdgeStrength, Evidence
+from ops.identity_pairs import parted
 from ops.portrait import printable
 from projections.graph import Graph
 from projections.graph_changes import evidence
@@ -24,6 +28,10 @@ from projections.instants import instant_or_none, rfc3339
 EDGES_MAX = 5_000
 # Others who state an identifier of this customer and are not let in: whoever has more is a shared desk.
 OUTSIDERS_MAX = 100
+
+
+# The fields of what is shown that name a node.
+_NAMES = frozenset({"founder", "subject", "other", "name"})
 
 
 class ShownMember(msgspec.Struct, frozen=True):
@@ -108,7 +116,17 @@ def shown_graph(graph: Graph, founder: str) -> ShownGraph | None:
         _outsiders(graph, edges, placement),
         tuple(shown_edge(one) for one in edges),
         len(pairs) - len(kept),
-        tuple(ShownMatch(customer_id(one), one, via) for one, via in placement.related),
+        _matches(graph, placement),
+    )
+
+
+def _matches(graph: Graph, placement: Placement) -> tuple[ShownMatch, ...]:
+    members = graph.nodes.get_many(placement.members)
+    held = graph.nodes.get_many(founder for founder, _ in placement.related)
+    return tuple(
+        ShownMatch(customer_id(founder), founder, via)
+        for founder, via in placement.related
+        if (theirs := held[founder].placement) is None or not parted(members, placement, theirs)
     )
 
 
@@ -191,5 +209,39 @@ def shown_edge(edge: Evidence) -> ShownEdge:
 
 
 def shown_safely(drawn: ShownGraph) -> ShownGraph:
-    """The same without any sign that would steer a terminal or that XML has no place for."""
-    return msgspec.convert(printable(msgspec.json.decode(msgspec.json.encode(drawn))), ShownGraph)
+    """The same without any sign that would steer a terminal or that XML has no place for.
+
+    Names that differ in such signs only are numbered: edges are found by the names of their ends.
+    """
+    names = _told_apart(
+        [
+            drawn.founder,
+            *(one.subject for one in (*drawn.members, *drawn.outsiders)),
+            *(one.name for one in drawn.identifiers),
+            *(end for edge in drawn.edges for end in (edge.subject, edge.other)),
+            *(one.founder for one in drawn.matches),
+        ]
+    )
+
+    def safe(value: Any, key: str = "") -> Any:
+        if isinstance(value, dict):
+            return {name: safe(inner, name) for name, inner in value.items()}
+        if isinstance(value, list | tuple):
+            return [safe(inner) for inner in value]
+        return names[value] if key in _NAMES else printable(value)
+
+    return msgspec.convert(safe(msgspec.to_builtins(drawn)), ShownGraph)
+
+
+def _told_apart(names: Iterable[str]) -> dict[str, str]:
+    """What each name is shown as: those that can be shown as they are first."""
+    shown: dict[str, str] = {}
+    taken: Counter[str] = Counter()
+    for name in sorted(set(names), key=lambda one: (not one.isprintable(), one)):
+        safe = told = printable(name)
+        while taken[told]:
+            taken[safe] += 1
+            told = f"{safe} ({taken[safe]})"
+        taken[told] += 1
+        shown[name] = told
+    return shown

@@ -17,6 +17,7 @@ from models.rules import IdentityRules
 from ops.identity_view import GraphView
 from projections.graph_nodes import HUMAN, PROGRAM, UNVERIFIED, VERIFIED, Node, Placement, unpack_node
 from stores.candidates import CandidatePair
+from stores.packing import Packing
 
 # Keys that one call of SCAN looks at: a tenth of a millisecond of the server's time, then others get theirs.
 KEYS_PER_SCAN = 500
@@ -98,13 +99,13 @@ def floor_told(floor: int) -> str:
 def _placements(view: GraphView, told: Callable[[int], None]) -> Iterator[tuple[Placement, int]]:
     """Every customer of the graph with its component's floor, in no order; one may come twice."""
     pattern = view.keys.part(view.keys.links, "*")
-    cursor, looked = 0, 0
+    cursor, looked, packing = 0, 0, Packing()
     while True:
         cursor, keys = view.client.scan(cursor, match=pattern, count=KEYS_PER_SCAN)
         looked += KEYS_PER_SCAN
         told(looked)
         for packed in view.client.mget(keys) if keys else ():
-            node = unpack_node(packed)
+            node = unpack_node(None if packed is None else packing.unpack(packed))
             if node.placement is not None:
                 yield node.placement, node.floor
         if cursor == 0:
@@ -137,7 +138,7 @@ def open_pairs(view: GraphView, ranked: list[Candidate]) -> Iterator[Candidate]:
             if mine is None or theirs is None or mine.founder == theirs.founder:
                 continue
             pair = (min(mine.founder, theirs.founder), max(mine.founder, theirs.founder))
-            if pair in told or _parted(nodes, mine, theirs):
+            if pair in told or parted(nodes, mine, theirs):
                 continue
             told.add(pair)
             yield msgspec.structs.replace(one, a=pair[0], b=pair[1])
@@ -155,8 +156,11 @@ def _placed(nodes: Any, names: Iterable[str]) -> dict[str, Placement]:
     return found
 
 
-def _parted(nodes: Mapping[str, Node], mine: Placement, theirs: Placement) -> bool:
-    """Whether a person has said of any two of them that they do not belong together."""
+def parted(nodes: Mapping[str, Node], mine: Placement, theirs: Placement) -> bool:
+    """Whether a person has said of any two of them that they do not belong together.
+
+    `nodes` has the members of `mine`.
+    """
     others = set(theirs.members)
     return any(
         pair.unlinked and other in others

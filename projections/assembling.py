@@ -10,6 +10,7 @@ Invariants:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import msgspec
@@ -18,9 +19,10 @@ from models.bounds import SUBJECTS_MAX
 from models.identifiers import customer_id
 from projections.history import summary
 from projections.identity import IDENTIFIERS, as_placed
-from projections.instants import instant_or_none, rfc3339
-from projections.parts import PLACE, SECTIONS, Part, states_of
-from projections.section import Rendered
+from projections.instants import rfc3339
+from projections.parts import PLACE, SECTIONS, Part
+from projections.section import Rendered, Section
+from projections.seen import Seen, joined
 
 SCHEMA_VERSION = 1
 # In the order of the document. The reserved ones are not stored until something fills them.
@@ -42,8 +44,7 @@ DOCUMENT_ORDER = (
 )
 RESERVED: dict[str, Any] = {"experience": None, "journey": None, "value": None, "signals": []}
 
-_META, _IDENTITY = PLACE["meta"], PLACE["identity"]
-_MADE_OF_FACTS = ("summary", "meta")
+_IDENTITY = PLACE["identity"]
 _EMPTY_SUBJECTS = b'"subjects":[]'
 
 _write = msgspec.json.Encoder().encode
@@ -77,27 +78,19 @@ ALONE = Placed()
 class View:
     """What an assembly found out, so that the next one need not: facts and cuts per section, and what for.
 
-    `made_of` has, per section, the parts that say something and the revision at which each did so last.
+    `changed` has, per part, `Part.changed` as it was: equal numbers mean equal bytes.
     """
 
-    __slots__ = ("facts", "identifiers", "identity", "made_of", "placed", "summary", "truncated")
+    __slots__ = ("changed", "facts", "identifiers", "identity", "placed", "summary", "truncated")
 
     def __init__(self) -> None:
-        self.made_of: list[list[tuple[str, str, int]] | None] = [None] * len(SECTIONS)
-        self.facts: list[dict[str, Any]] = [{}] * len(SECTIONS)
-        self.truncated: list[list[str]] = [[]] * len(SECTIONS)
-        self.identity: tuple[bytes, bytes] = (b"", b"")
+        self.changed: dict[tuple[str, str], list[int]] = {}
+        self.facts: dict[str, Any] = dict(_BLANK_FACTS)
+        self.truncated: dict[int, list[str]] = {}
+        self.identity: tuple[bytes, bytes] = _BLANK_IDENTITY
         self.identifiers: list[str] = []
         self.placed = ALONE
         self.summary = b""
-
-    def copy(self) -> View:
-        """The same, to be brought up to date without touching this one."""
-        new = View()
-        new.made_of, new.facts, new.truncated = list(self.made_of), list(self.facts), list(self.truncated)
-        new.identity, new.identifiers, new.summary = self.identity, self.identifiers, self.summary
-        new.placed = self.placed
-        return new
 
 
 class Profile(msgspec.Struct):
@@ -127,50 +120,85 @@ def assemble(
     """The profile of a customer from its members' parts, each subject in each lane once.
 
     `position` is that of the members' latest stamp in the identity graph, 0 before it has placed them. With
-    the `view` of an earlier assembly, `sections` holds only what differs from it. ValueError without members.
+    the `view` of an earlier assembly, which is brought up to date, `sections` holds only what may differ from
+    it. ValueError without members.
     """
     if not members:
         raise ValueError("a customer has at least one member")
-    members = sorted(members, key=lambda one: one[:2])
-    new = View() if view is None else view.copy()
-    sections: dict[str, bytes] = {}
-    for place, section in enumerate(SECTIONS):
-        made_of = [
-            (one.subject, one.lane, changed) for one in members if (changed := one.part.changed[place])
-        ]
-        if made_of == new.made_of[place] and (place != _IDENTITY or placed == new.placed):
-            continue
-        new.made_of[place] = made_of
-        states = _merged(members, place) if made_of else None
-        rendered, written = _BLANK[place] if states is None else _rendered(place, states)
-        if place == _IDENTITY and placed != ALONE:
-            rendered = as_placed(rendered, placed.statuses, placed.related)
-            written = _write(rendered.document)
-        new.facts[place], new.truncated[place] = rendered.facts, rendered.truncated
-        if place == _IDENTITY:
-            new.identifiers = [] if states is None else list(states[IDENTIFIERS][1])
-            before, _, after = written.partition(_EMPTY_SUBJECTS)
-            new.identity = (before, after)
-        elif section.name not in _MADE_OF_FACTS:
-            sections[section.name] = written
-    truncated = [path for paths in new.truncated for path in paths]
-    sections["identity"] = _with_subjects(new.identity, members, truncated)
-    flat = _write(summary({name: fact for facts in new.facts for name, fact in facts.items()}))
-    if flat != new.summary:
-        sections["summary"] = new.summary = flat
-    new.placed = placed
-    revisions = sum(one.part.revision for one in members)
-    sections["meta"] = _meta(new.facts[_META], labels, f"{position}.{revisions}", truncated)
-    return Profile(customer_id(founder), founder, position, revisions, sections, new)
+    if len(members) > 1:
+        members = sorted(members, key=_of_subject_and_lane)
+    if view is None:
+        view, sections = View(), dict(_BLANK_SECTIONS)
+    else:
+        sections = {}
+    touched = _touched(members, view)
+    if placed != view.placed:
+        touched.add(_IDENTITY)
+        view.placed = placed
+    facts_changed = not view.summary
+    for place in touched:
+        facts_changed |= _section(place, members, view, sections)
+    seen = _seen_by_subject(members)
+    truncated = [path for paths in view.truncated.values() for path in paths]
+    sections["identity"] = _with_subjects(view.identity, seen, truncated)
+    if facts_changed:
+        flat = _write(summary(view.facts))
+        if flat != view.summary:
+            sections["summary"] = view.summary = flat
+    revisions = 0
+    for one in members:
+        revisions += one.part.revision
+    version = f"{position}.{revisions}"
+    sections["meta"] = _meta(seen, labels, version, truncated)
+    return Profile(customer_id(founder), founder, position, revisions, sections, view)
 
 
-def _rendered(place: int, states: list[Any]) -> tuple[Rendered, bytes]:
-    rendered = SECTIONS[place].rendered(states)
-    return rendered, _write(rendered.document)
+_of_subject_and_lane = itemgetter(0, 1)
 
 
-# Most customers have nothing to say in most sections.
-_BLANK = [_rendered(place, section.zero()) for place, section in enumerate(SECTIONS)]
+def _touched(members: Sequence[Member], view: View) -> set[int]:
+    """The sections that a part says something else of than the view knows; the view knows it from now on."""
+    touched: set[int] = set()
+    known, now = view.changed, dict[tuple[str, str], list[int]]()
+    for one in members:
+        key, changed = one[:2], one.part.changed
+        now[key] = changed
+        before = known.get(key)
+        if before is None:
+            touched.update(place for place, at in enumerate(changed) if at)
+        elif before != changed:
+            touched.update(
+                place for place, (was, at) in enumerate(zip(before, changed, strict=True)) if was != at
+            )
+    if len(known) > len(now) or known.keys() - now.keys():
+        for key in known.keys() - now.keys():
+            touched.update(place for place, at in enumerate(known[key]) if at)
+    view.changed = now
+    return touched
+
+
+def _section(place: int, members: Sequence[Member], view: View, sections: dict[str, bytes]) -> bool:
+    """Make a section again; whether it has other facts for the summary than before."""
+    section = SECTIONS[place]
+    states = _merged(members, place)
+    rendered = section.rendered(states)
+    if place == _IDENTITY:
+        if view.placed != ALONE:
+            rendered = as_placed(rendered, view.placed.statuses, view.placed.related)
+        view.identifiers = list(states[IDENTIFIERS][1])
+        before, _, after = _write(rendered.document).partition(_EMPTY_SUBJECTS)
+        view.identity = (before, after)
+    elif section.name != "summary":
+        sections[section.name] = _write(rendered.document)
+    if rendered.truncated:
+        view.truncated[place] = rendered.truncated
+    else:
+        view.truncated.pop(place, None)
+    facts, new = view.facts, rendered.facts
+    changed = any(facts[name] != fact for name, fact in new.items())
+    if changed:
+        facts.update(new)
+    return changed
 
 
 def _merged(members: Sequence[Member], place: int) -> list[Any]:
@@ -178,21 +206,44 @@ def _merged(members: Sequence[Member], place: int) -> list[Any]:
     section = SECTIONS[place]
     merged: list[Any] | None = None
     for one in members:
-        if one.part.sections[place] is not None:
-            states = section.attributed(states_of(one.part, place), one.subject)
+        packed = one.part.sections[place]
+        if packed is not None:
+            states = section.attributed(section.read(packed), one.subject)
             merged = states if merged is None else section.merge(merged, states)
     return section.zero() if merged is None else merged
 
 
-def _with_subjects(identity: tuple[bytes, bytes], members: Sequence[Member], truncated: list[str]) -> bytes:
-    """The section with its members listed; they change with every event, the rest of it seldom."""
-    seen: dict[str, tuple[int, int]] = {}
+def _blank(section: type[Section]) -> tuple[Rendered, bytes]:
+    rendered = section.rendered(section.zero())
+    return rendered, _write(rendered.document)
+
+
+# What a customer shows of whom nobody has said anything.
+_BLANK = {section.name: _blank(section) for section in SECTIONS}
+_BLANK_FACTS = {name: fact for rendered, _ in _BLANK.values() for name, fact in rendered.facts.items()}
+_BLANK_SECTIONS = {
+    name: written for name, (_, written) in _BLANK.items() if name not in ("identity", "summary")
+}
+_BLANK_IDENTITY = (
+    _BLANK["identity"][1].partition(_EMPTY_SUBJECTS)[0],
+    _BLANK["identity"][1].partition(_EMPTY_SUBJECTS)[2],
+)
+
+
+def _seen_by_subject(members: Sequence[Member]) -> dict[str, Seen]:
+    """When each member that was ever seen was."""
+    seen: dict[str, Seen] = {}
     for one in members:
-        _, first_negated_us, last_us, _, _ = states_of(one.part, _META)
-        if last_us is not None:
-            first, last = seen.get(one.subject, (-first_negated_us, last_us))
-            seen[one.subject] = (min(first, -first_negated_us), max(last, last_us))
-    listed = sorted((first, subject, last) for subject, (first, last) in seen.items())
+        mine = one.part.seen
+        if mine is not None:
+            theirs = seen.get(one.subject)
+            seen[one.subject] = mine if theirs is None else joined(theirs, mine)
+    return seen
+
+
+def _with_subjects(identity: tuple[bytes, bytes], seen: Mapping[str, Seen], truncated: list[str]) -> bytes:
+    """The section with its members listed; they change with every event, the rest of it seldom."""
+    listed = sorted((one.first_log_us, subject, one.last_log_us) for subject, one in seen.items())
     if len(listed) > SUBJECTS_MAX:
         truncated.append("identity.subjects")
     shown = [
@@ -202,16 +253,19 @@ def _with_subjects(identity: tuple[bytes, bytes], members: Sequence[Member], tru
     return b'%b"subjects":%b%b' % (identity[0], _write(shown), identity[1])
 
 
-def _meta(facts: dict[str, Any], labels: Labels, version: str, truncated: list[str]) -> bytes:
+def _meta(seen: Mapping[str, Seen], labels: Labels, version: str, truncated: list[str]) -> bytes:
+    whole: Seen | None = None
+    for one in seen.values():
+        whole = one if whole is None else joined(whole, one)
     return _write(
         {
             "generation": labels.generation,
             "config": labels.config,
             "version": version,
-            "last_event_at": instant_or_none(facts["last_event_us"]),
-            "last_log_at": instant_or_none(facts["last_log_us"]),
-            "clamped_times": facts["clamped_times"],
-            "ignored_fields": facts["ignored_fields"],
+            "last_event_at": None if whole is None else rfc3339(whole.last_event_us),
+            "last_log_at": None if whole is None else rfc3339(whole.last_log_us),
+            "clamped_times": 0 if whole is None else whole.clamped_times,
+            "ignored_fields": 0 if whole is None else whole.ignored_fields,
             "truncated": sorted(truncated),
         }
     )

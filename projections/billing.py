@@ -142,6 +142,8 @@ class Billing(Section):
             states["last_payment"],
             states["last_failure"],
         )
+        refunds, disputes = cls.refunds.ordered(states["refunds"]), cls.disputes.ordered(states["disputes"])
+        subscriptions = cls.subscriptions.ordered(states["subscriptions"])
         document = {
             "failures_in_a_row": failures,
             "dunning_level": 0 if states["dunning"] is None else states["dunning"][3],
@@ -151,26 +153,26 @@ class Billing(Section):
             "last_failure": None
             if failure is None
             else {"code": failure[3], "occurred_at": rfc3339(failure[0]), "event_id": failure[2]},
-            "refunds": page.entities("refunds", cls.refunds, states["refunds"], LIST_MAX, _refund),
-            "disputes": page.entities("disputes", cls.disputes, states["disputes"], LIST_MAX, _dispute),
+            "refunds": page.entities("refunds", refunds, states["refunds"], LIST_MAX, _refund),
+            "disputes": page.entities("disputes", disputes, states["disputes"], LIST_MAX, _dispute),
             "subscriptions": page.entities(
-                "subscriptions", cls.subscriptions, states["subscriptions"], LIST_MAX, _subscription
+                "subscriptions", subscriptions, states["subscriptions"], LIST_MAX, _subscription
             ),
-            "recurring": page.cut(
-                "recurring", _recurring(cls.subscriptions.ordered(states["subscriptions"])), LIST_MAX
-            ),
+            "recurring": page.cut("recurring", _recurring(subscriptions), LIST_MAX),
         }
-        return Rendered(document, page.truncated, cls._facts(states, failures))
+        return Rendered(document, page.truncated, cls._facts(states, failures, refunds, disputes))
 
     @classmethod
-    def _facts(cls, states: dict[str, State], failures: int) -> dict[str, Any]:
+    def _facts(
+        cls, states: dict[str, State], failures: int, refunds: list[Shown], disputes: list[Shown]
+    ) -> dict[str, Any]:
         balances = [(-abs(row[0]), currency, row[0]) for currency, row in states["balance"].items()]
         failure = states["last_failure"]
         text = None
         if failures and failure is not None:
             text = words(failure[3]) if failure[4] is None else f"Invoice {failure[4]}: {words(failure[3])}"
-        disputes = [one for one in cls.disputes.ordered(states["disputes"]) if cls.disputes.is_open(one)]
-        refunds = [one for one in cls.refunds.ordered(states["refunds"]) if cls.refunds.is_open(one)]
+        disputes = [one for one in disputes if cls.disputes.is_open(one)]
+        refunds = [one for one in refunds if cls.refunds.is_open(one)]
         return {
             "balance": min(balances, default=None),
             "payment_failed": text,

@@ -10,6 +10,7 @@ Invariants:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from operator import attrgetter
 from typing import Any
 
 from models.decoding import Event
@@ -32,13 +33,16 @@ class Naming:
 class Shown:
     """Reads an entity by field names."""
 
-    __slots__ = ("_entity", "_places", "id")
+    __slots__ = ("_entity", "_places", "_values", "id", "newness")
 
     def __init__(self, entity_id: str, entity: Entity, places: Mapping[str, int]) -> None:
         self.id, self._entity, self._places = entity_id, entity, places
+        self._values = entity[2]
+        self.newness: list[Any] = entity[0][0]
+        """The greatest key that named it."""
 
     def __getitem__(self, name: str) -> Any:
-        return self._entity[2][self._places[name]]
+        return self._values[self._places[name]]
 
     def stamp(self, name: str) -> list[Any] | None:
         """The key of the event that stated a field last; None when none has."""
@@ -49,10 +53,8 @@ class Shown:
         """The entity's money in a currency; None without one."""
         return None if currency is None else self._entity[3].get(currency, 0)
 
-    @property
-    def newness(self) -> list[Any]:
-        """The greatest key that named it."""
-        return list(self._entity[0][0])
+
+_by_id, _by_newness = attrgetter("id"), attrgetter("newness")
 
 
 class Keyed(Reducer):
@@ -111,11 +113,14 @@ class Keyed(Reducer):
 
     def ordered(self, state: State) -> list[Shown]:
         """All entities of a state: open before closed, then newest first, then by id."""
-        shown = sorted(
-            (Shown(name, entity, self.places) for name, entity in state[1].items()), key=lambda s: s.id
-        )
-        shown.sort(key=lambda s: s.newness, reverse=True)
-        shown.sort(key=lambda s: not self.is_open(s))
+        places, is_open = self.places, self.is_open
+        shown = [Shown(name, entity, places) for name, entity in state[1].items()]
+        if len(shown) > 1:
+            shown.sort(key=_by_id)
+            shown.sort(key=_by_newness, reverse=True)
+            opened = [one for one in shown if is_open(one)]
+            if 0 < len(opened) < len(shown):
+                shown = opened + [one for one in shown if not is_open(one)]
         return shown
 
     def merge(self, a: State, b: State) -> State:

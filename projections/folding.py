@@ -7,6 +7,8 @@ Invariants:
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from copy import copy
 from typing import Any
 
 from models.decoding import Event
@@ -26,6 +28,7 @@ from projections.parts import (
     states_of,
 )
 from projections.reducers import Add, Configuration
+from projections.seen import first_seen
 
 _IDENTITY = PLACE["identity"]
 # Which of an event's own ids other systems ask by; `references[]` of the event come on top.
@@ -34,7 +37,8 @@ REFERENCE_FIELDS = {"order_id": "order", "case_id": "case", "invoice_id": "invoi
 # Types that touch the section even when they state no identifiers.
 _OF_IDENTITY = (ProfileUpdated.wire_type, RelationshipStated.wire_type)
 
-Step = tuple[int, list[tuple[int, Add]]]
+# A section by place, its figures that hear the event, and whether it says anything there (None: always).
+Step = tuple[int, list[tuple[int, Add]], Callable[[Event], bool] | None]
 
 
 class Projection:
@@ -47,7 +51,7 @@ class Projection:
             for wire_type, adders in section.adders(configuration).items():
                 # Most events say nothing of who the subject is; those with identifiers take the longer way.
                 if place != _IDENTITY or wire_type in _OF_IDENTITY:
-                    self.steps[wire_type].append((place, adders))
+                    self.steps[wire_type].append((place, adders, None if section.by_type else section.speaks))
         self.identity_steps = Identity.adders(configuration)
         self.references = {
             name: [(own, kind) for own, kind in REFERENCE_FIELDS.items() if own in cls.model_fields]
@@ -61,6 +65,7 @@ class Fold:
     def __init__(self, projection: Projection, part: Part, subject: str, lane: str) -> None:
         self.projection, self.part, self.subject, self.lane = projection, part, subject, lane
         self.revision, self.changed, self.recent = part.revision, list(part.changed), part.recent
+        self.seen = copy(part.seen)
         self.live: dict[int, list[Any]] = {}
         self.facts: list[LinkFact] = []
         self.references: set[str] = set()
@@ -79,8 +84,14 @@ class Fold:
             steps = self._steps_with_identity(event)
         else:
             steps = self.projection.steps[event.type]
+        if self.seen is None:
+            self.seen = first_seen(event)
+        else:
+            self.seen.note(event)
         live, changed = self.live, self.changed
-        for place, adders in steps:
+        for place, adders, speaks in steps:
+            if speaks is not None and not speaks(event):
+                continue
             changed[place] = self.revision
             states = live.get(place)
             if states is None:
@@ -88,7 +99,8 @@ class Fold:
             for figure, add in adders:
                 states[figure] = add(states[figure], event)
         data = event.data
-        self.references.update(data.references)
+        if data.references:
+            self.references.update(data.references)
         for own, kind in self.projection.references[event.type]:
             value = getattr(data, own)
             if value is not None:
@@ -97,7 +109,7 @@ class Fold:
     def _steps_with_identity(self, event: Event) -> list[Step]:
         steps = self.projection.steps[event.type]
         others = [step for step in steps if step[0] != _IDENTITY]
-        return [(_IDENTITY, self.projection.identity_steps[event.type]), *others]
+        return [(_IDENTITY, self.projection.identity_steps[event.type], None), *others]
 
     def _state_identifiers(self, event: Event, offset: int) -> None:
         """Note what the identity graph must hear of: identifiers new to the part, or first verified here."""
@@ -117,4 +129,4 @@ class Fold:
         sections = list(self.part.sections)
         for place, states in self.live.items():
             sections[place] = packed_states(states)
-        return Part(self.revision, self.changed, self.recent, sections)
+        return Part(self.revision, self.changed, self.recent, sections, self.seen)

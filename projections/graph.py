@@ -16,14 +16,19 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
+from models.bounds import IDENTIFIERS_MAX
 from models.identifiers import customer_id, is_employee, namespace_of
 from models.link import LinkFact
 from models.rules import IdentityRules
 from projections.graph_changes import Change, Moves, told
-from projections.graph_nodes import MemoryNodes, Node, Nodes, Placement
+from projections.graph_nodes import MemoryNodes, Node, Nodes, Placement, alone
 from projections.graph_reach import Reach
 from projections.graph_record import record, statements
 from projections.placing import placements
+
+# More identifiers than almost anybody has; whoever has more takes the long way.
+FEW = 16
+_UNKNOWN = Node()
 
 
 def keyed_hash(name: str) -> str:
@@ -51,6 +56,8 @@ class Graph:
         ends = self._ends(fact)
         # A new statement only joins, unless it is one too many; everything else may take apart.
         joins = fact.command in (None, "verify") and len(ends) <= 2 and (subject.named or not subject.pairs)
+        if self._stands_alone(fact, subject):
+            return None
         self.reach.too_large.clear()
         before: set[str] = set()
         if not joins:
@@ -69,7 +76,60 @@ class Graph:
         # As a subject it leads from the identifiers that a command has linked it with.
         led = touched if was_named else touched | subject.pairs.keys()
         flipped = was_shared != self._shared(fact)
-        return told(self.nodes, fact, position, moves, led, flipped=flipped)
+        change = told(self.nodes, fact, position, moves, led, flipped=flipped)
+        if change is None or self._is_known(fact, change):
+            return None
+        for name in change.reindex:
+            self.nodes[name].indexed = position
+            self.changed.add(name)
+        return change
+
+    def _stands_alone(self, fact: LinkFact, subject: Node) -> bool:
+        """Record the commonest fact by far, if this is it: a subject alone, and what nobody else has stated.
+
+        What the long way makes of such a fact is the same, and no change.
+        """
+        name, other = fact.subject, fact.identifier
+        if (
+            fact.command is not None
+            or subject.stamp
+            or subject.by
+            or subject.pairs
+            or subject.stubs
+            or subject.voids
+            or subject.founder != (name if subject.out or subject.founder else None)
+            or len(subject.out) + 2 > min(FEW, self.rules.component_max)
+        ):
+            return False
+        if other is not None and other not in subject.out:
+            node = self.nodes[other]
+            if (
+                other == name
+                or node != _UNKNOWN
+                or self.reach.is_subject(other, node)
+                or self.reach.limit(other, node) is not None
+            ):
+                return False
+        self.changed |= record(fact, self.nodes, self.rules, self.pseudonym)
+        if subject.founder is None:
+            subject.founder, subject.placement = name, alone(name)
+        if other is not None:
+            self.nodes[other].founder = name
+        return True
+
+    def _is_known(self, fact: LinkFact, change: Change) -> bool:
+        """Whether lanes show all of this without the graph: a subject alone, and what it alone has stated."""
+        return fact.command is None and not change.stamped and all(map(self.is_indexed, change.reindex))
+
+    def is_indexed(self, name: str) -> bool:
+        """Whether the look-up entry of a node is the one that lanes write, and no other was ever written."""
+        node = self.nodes[name]
+        if node.indexed or node.founder is None or node.pairs or len(node.by) > 1:
+            return False
+        founder = self.nodes[node.founder]
+        # A part forgets identifiers beyond its bound, and does not index those.
+        alone = not founder.stamp and len(founder.out) <= IDENTIFIERS_MAX
+        return alone and (not node.by if name == node.founder else node.founder in node.by)
 
     def _said(self, fact: LinkFact) -> object:
         """All that customers are made of and that a fact, but for an erasure, can change."""
@@ -167,9 +227,13 @@ class Graph:
             if was_founder != founder:
                 self.nodes[name].founder = founder
                 self.changed.add(name)
-        for name in moves.stamped:
-            node, (_, new) = self.nodes[name], moves.placements[name]
-            node.stamp = position
+        for name in list(moves.stamped):
+            node, (was, new) = self.nodes[name], moves.placements[name]
+            if not node.stamp and was is None and new == alone(name):
+                # Nothing that readers do not assume anyway.
+                del moves.stamped[name]
+            else:
+                node.stamp = position
             node.placement = new if new is not None and new.founder == name else None
             self.changed.add(name)
         return moves
@@ -246,5 +310,8 @@ def build(
             record(heard, nodes, rules, pseudonym)
     graph = Graph(rules, nodes, pseudonym)
     graph.settle(list(nodes), position)
+    for name, node in nodes.items():
+        if not graph.is_indexed(name):
+            node.indexed = position
     graph.changed = set(nodes)
     return graph

@@ -90,6 +90,11 @@ class Placement(msgspec.Struct, array_like=True, frozen=True):
     related: tuple[tuple[str, str], ...]
 
 
+def alone(name: str) -> Placement:
+    """The placement of a subject of which the graph has nothing to say: what readers assume anyway."""
+    return Placement(name, (name,), {}, ())
+
+
 class Node(msgspec.Struct, array_like=True):
     """A subject or an identifier.
 
@@ -113,6 +118,7 @@ class Node(msgspec.Struct, array_like=True):
     stamp: int = 0
     founder: str | None = None
     placement: Placement | None = None
+    indexed: int = 0
 
     @property
     def seen(self) -> bool:

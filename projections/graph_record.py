@@ -34,9 +34,13 @@ def record(fact: LinkFact, nodes: Nodes, rules: IdentityRules, pseudonym: Pseudo
         touched |= _erased(fact, node, nodes, rules, pseudonym)
     else:
         touched |= _stated(fact, node, nodes, rules, pseudonym)
-    for name in (subject, other):
-        if name is not None and _share(name, nodes, rules, pseudonym):
-            touched.add(name)
+    spoken = fact.command in ("link", "unlink")
+    # Who states the subject is moved by commands alone; and a browser more or less counts for nobody.
+    if spoken and _share(subject, nodes, rules, pseudonym):
+        touched.add(subject)
+    counting = spoken or rules.counts(namespace_of(subject))
+    if other is not None and counting and _share(other, nodes, rules, pseudonym):
+        touched.add(other)
     return touched
 
 

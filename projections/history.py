@@ -1,7 +1,8 @@
-"""Sections `traits`, `timeline`, `summary` and `meta`: what every event adds to, whatever its domain.
+"""Sections `traits`, `timeline` and `summary`: what events of every domain add to.
 
 Invariants:
 - A trait is kept as its JSON text, so that parts hold no floats.
+- An entry of the timeline is kept as the profile shows it: it is rendered once, when its event is folded.
 """
 
 from __future__ import annotations
@@ -15,12 +16,13 @@ from models.decoding import Event
 from models.service import SurveyAnswered
 from models.titles import cut, title_of
 from projections.instants import rfc3339
-from projections.lists import LatestBy, Newest
-from projections.reducers import Count, Greatest, Latest, State, Total, field
+from projections.lists import Entry, LatestBy, Newest
+from projections.reducers import Latest, State, field
 from projections.section import Page, Rendered, Section
 
 _write = msgspec.json.Encoder().encode
 _read = msgspec.json.Decoder().decode
+_timelines = msgspec.json.Decoder(list[tuple[int, list[Entry]]]).decode
 
 
 def _traits(event: Event) -> list[tuple[str, list[Any]]]:
@@ -40,8 +42,13 @@ class Traits(Section):
     """What nobody has modelled."""
 
     name = "traits"
+    by_type = False
 
     latest = LatestText(_traits, kept=TRAITS_MAX)
+
+    @classmethod
+    def speaks(cls, event: Event) -> bool:
+        return bool(event.data.traits)
 
     @classmethod
     def render(cls, states: dict[str, State], page: Page) -> Rendered:
@@ -53,10 +60,6 @@ def _trait(name: str, held: list[Any]) -> dict[str, Any]:
     return {"key": name, "value": _read(text), "source": source, "occurred_at": rfc3339(at_us)}
 
 
-def _title(event: Event) -> str:
-    return title_of(event.type)(event.data)
-
-
 def _amount(event: Event) -> int | None:
     """The amount or delta that an event states together with its currency."""
     amount = getattr(event.data, "amount_minor", None)
@@ -64,8 +67,20 @@ def _amount(event: Event) -> int | None:
     return amount if getattr(event.data, "currency", None) is not None else None
 
 
-def _currency(event: Event) -> str | None:
-    return event.data.currency if _amount(event) is not None else None
+def _entry(event: Event) -> dict[str, Any]:
+    """One event as the profile shows it."""
+    shown = {
+        "event_id": event.id,
+        "type": event.type,
+        "occurred_at": rfc3339(event.occurred_us),
+        "channel": event.data.channel,
+        "subject": event.subject,
+        "title": title_of(event.type)(event.data),
+    }
+    amount = _amount(event)
+    if amount is not None:
+        shown["amount_minor"], shown["currency"] = amount, event.data.currency
+    return shown
 
 
 class Timeline(Section):
@@ -73,33 +88,17 @@ class Timeline(Section):
 
     name = "timeline"
 
-    events = Newest(lambda event: event.type, field("channel"), _title, _amount, _currency)
+    events = Newest(_entry)
 
     @classmethod
-    def attributed(cls, states: list[State], subject: str) -> list[State]:
-        return [Newest.attributed(states[0], subject)]
+    def read(cls, packed: bytes) -> list[State]:
+        return _timelines(packed)
 
     @classmethod
     def render(cls, states: dict[str, State], page: Page) -> Rendered:
         forgotten, entries = states["events"]
-        return Rendered(
-            [_entry(entry) for entry in page.cut("", entries, TIMELINE_MAX, forgotten)], page.truncated, {}
-        )
-
-
-def _entry(entry: list[Any]) -> dict[str, Any]:
-    at_us, _, event_id, wire_type, channel, title, amount_minor, currency, subject = entry
-    shown = {
-        "event_id": event_id,
-        "type": wire_type,
-        "occurred_at": rfc3339(at_us),
-        "channel": channel,
-        "subject": subject,
-        "title": title,
-    }
-    if amount_minor is not None:
-        shown |= {"amount_minor": amount_minor, "currency": currency}
-    return shown
+        shown = page.cut("", entries, TIMELINE_MAX, forgotten)
+        return Rendered([entry[2] for entry in shown], page.truncated, {})
 
 
 def _names_employee(event: Event) -> bool:
@@ -114,9 +113,14 @@ class Highlights(Section):
     """What the summary needs beside the other sections. It has no section of its own in the profile."""
 
     name = "summary"
+    by_type = False
 
     last_employee = Latest(reads=(field("employee_id"),), where=_names_employee)
     last_nps = Latest(SurveyAnswered, reads=(field("score"),), where=_honest_nps)
+
+    @classmethod
+    def speaks(cls, event: Event) -> bool:
+        return event.data.employee_id is not None or event.type == SurveyAnswered.wire_type
 
     @classmethod
     def render(cls, states: dict[str, State], page: Page) -> Rendered:
@@ -126,22 +130,6 @@ class Highlights(Section):
             "last_nps": None if nps is None else nps[3],
         }
         return Rendered(None, [], facts)
-
-
-class Meta(Section):
-    """Bookkeeping: when, and what was odd. `first_log_us` and `last_log_us` also date the subject."""
-
-    name = "meta"
-
-    last_event_us = Greatest(lambda event: event.occurred_us)
-    first_log_us_negated = Greatest(lambda event: -event.log_us)
-    last_log_us = Greatest(lambda event: event.log_us)
-    clamped_times = Count(where=lambda event: event.clamped)
-    ignored_fields = Total(lambda event: event.ignored_fields)
-
-    @classmethod
-    def render(cls, states: dict[str, State], page: Page) -> Rendered:
-        return Rendered(None, [], dict(states))
 
 
 # In this order, the newest by when it began counts; at equal instants the one named first.

@@ -8,7 +8,11 @@ Invariants:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from itertools import pairwise
+from operator import itemgetter
 from typing import Any
+
+import msgspec
 
 from models.bounds import FAILURES_REMEMBERED, IDENTIFIERS_MAX, TIMELINE_MAX
 from models.decoding import Event
@@ -19,7 +23,6 @@ from projections.reducers import (
     Add,
     Configuration,
     EventType,
-    Read,
     Reducer,
     State,
     as_text,
@@ -280,55 +283,69 @@ def in_first_days(state: State) -> int:
     return sum(count for name, count in state.items() if int(name) < last)
 
 
-# Where an attributed entry of the timeline has its subject: behind its key and its five values.
-_SUBJECT = 8
+# Time, source, and the document's JSON, which has the id.
+Entry = tuple[int, str, msgspec.Raw]
 
 
 class Newest(Reducer):
-    """The newest events, newest first. State: [forgotten, [[time, source, id, *values], …]]."""
+    """The newest events as `show` writes them, newest first.
 
-    def __init__(self, *reads: Read) -> None:
-        self.reads = reads
+    State: (forgotten, [Entry, …]).
+    """
+
+    def __init__(self, show: Callable[[Event], dict[str, Any]]) -> None:
+        self.show = show
 
     def zero(self) -> State:
-        return [0, []]
+        return (0, [])
 
     def adders(self, configuration: Configuration) -> Mapping[str, Add]:
-        reads = self.reads
+        show = self.show
 
         def add(state: State, event: Event) -> State:
             entries = state[1]
-            mine = [*stamped(event), *[read(event) for read in reads]]
+            mine = (event.occurred_us, event.source, msgspec.Raw(as_text(show(event))))
             place = 0
             while place < len(entries) and _before(entries[place], mine):
                 place += 1
             entries.insert(place, mine)
             if len(entries) > TIMELINE_MAX:
                 entries.pop()
-                state[0] = 1
+                return (1, entries)
             return state
 
         return dict.fromkeys(wire_types(()), add)
 
     def merge(self, a: State, b: State) -> State:
-        return [a[0] | b[0], ordered_entries([*a[1], *b[1]])]
-
-    @staticmethod
-    def attributed(state: State, subject: str) -> State:
-        """The same with the subject of each entry, behind its values."""
-        return [state[0], [[*entry, subject] for entry in state[1]]]
+        return (a[0] | b[0], ordered_entries([*a[1], *b[1]]))
 
 
-def _before(a: list[Any], b: list[Any]) -> bool:
+_key = itemgetter(0, 1)
+
+
+def _before(a: Entry, b: Entry) -> bool:
     """Whether `a` stays ahead of `b`: newer, or of equal key and not less as text."""
     if a[0] != b[0]:
-        return bool(a[0] > b[0])
-    return bool(a[1:3] > b[1:3]) if a[1:3] != b[1:3] else as_text(a[3:]) >= as_text(b[3:])
+        return a[0] > b[0]
+    if a[1] != b[1]:
+        return a[1] > b[1]
+    mine, theirs = _told(a), _told(b)
+    return mine[0] > theirs[0] if mine[0] != theirs[0] else mine[2] >= theirs[2]
 
 
-def ordered_entries(entries: list[list[Any]]) -> list[list[Any]]:
+def _told(entry: Entry) -> tuple[str, str, bytes]:
+    """What decides between entries of one time and source: id, subject, and what else the event said."""
+    shown = msgspec.json.decode(entry[2])
+    names = ("type", "channel", "title", "amount_minor", "currency")
+    return shown["event_id"], shown["subject"], as_text([shown.get(name) for name in names])
+
+
+def ordered_entries(entries: list[Entry]) -> list[Entry]:
     """Newest first; equal keys by subject, then the greater as text: the order of joining never shows."""
-    ordered = sorted(entries, key=lambda entry: as_text(entry[3:_SUBJECT]), reverse=True)
-    ordered.sort(key=lambda entry: entry[_SUBJECT:])
-    ordered.sort(key=lambda entry: entry[:3], reverse=True)
+    ordered = sorted(entries, key=_key, reverse=True)
+    if any(a[0] == b[0] and a[1] == b[1] for a, b in pairwise(ordered)):
+        ordered.sort(key=lambda entry: _told(entry)[2], reverse=True)
+        ordered.sort(key=lambda entry: _told(entry)[1])
+        ordered.sort(key=lambda entry: _told(entry)[0], reverse=True)
+        ordered.sort(key=_key, reverse=True)
     return ordered

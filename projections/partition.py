@@ -100,12 +100,12 @@ def partition(
     limits: Mapping[str, Limit], edges: Collection[RawEdge], cannot: CannotLinks
 ) -> dict[str, list[str]]:
     """The sets of one connected component, each under one of its names; `limits` names all of its nodes."""
-    if not cannot and _fits(limits.values()):
-        # All of it fits in one customer: every edge joins.
-        names = list(limits)
-        return {names[0]: names}
     sets = _Sets(limits, cannot)
-    for edge in sorted(edges):
+    parent = sets.parent
+    # Plain tuples are what Python sorts fastest.
+    for edge in sorted(edges, key=tuple):
+        if parent[edge.subject] == parent[edge.other]:
+            continue
         a, b = sets.root(edge.subject), sets.root(edge.other)
         if a != b and sets.may_join(a, b, edge):
             sets.join(a, b)
@@ -115,7 +115,8 @@ def partition(
     return grouped
 
 
-def _fits(limits: Iterable[Limit]) -> bool:
+def fits(limits: Iterable[Limit]) -> bool:
+    """Whether one customer may have all of these: if no two are parted, every edge among them joins."""
     counts: dict[str, int] = {}
     for limit in limits:
         if limit is not None:

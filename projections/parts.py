@@ -15,11 +15,12 @@ import msgspec
 from models.bounds import REPEATS_REMEMBERED
 from projections.billing import Billing
 from projections.consent import Consent
-from projections.history import Highlights, Meta, Timeline, Traits
+from projections.history import Highlights, Timeline, Traits
 from projections.identity import Identity
 from projections.marketing import Marketing
 from projections.sales import Sales
 from projections.section import Section
+from projections.seen import Seen
 from projections.service import Service
 
 SECTIONS: tuple[type[Section], ...] = (
@@ -32,7 +33,6 @@ SECTIONS: tuple[type[Section], ...] = (
     Traits,
     Timeline,
     Highlights,
-    Meta,
 )
 PLACE: dict[str, int] = {section.name: place for place, section in enumerate(SECTIONS)}
 
@@ -45,17 +45,18 @@ class Part(msgspec.Struct, array_like=True, gc=False):
 
     `revision`: records ever folded. `changed`: per section, the revision of the record that touched it last,
     so that equal numbers mean equal bytes. `recent`: digests of the last 64 events.
+    `seen`: what every event adds to.
     """
 
     revision: int
     changed: list[int]
     recent: bytes
     sections: list[bytes | None]
+    seen: Seen | None = None
 
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Part)
-_states = msgspec.json.Decoder()
 _write = msgspec.json.Encoder().encode
 
 
@@ -77,7 +78,7 @@ def unpack(packed: bytes | None) -> Part:
 def states_of(part: Part, place: int) -> list[Any]:
     """The states of one section of a part, fresh to be changed."""
     section = part.sections[place]
-    return SECTIONS[place].zero() if section is None else _states.decode(section)
+    return SECTIONS[place].zero() if section is None else SECTIONS[place].read(section)
 
 
 def packed_states(states: list[Any]) -> bytes:

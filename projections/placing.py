@@ -13,7 +13,7 @@ from models.bounds import RELATED_KEPT, STATUSES_MAX
 from models.identifiers import namespace_of
 from projections.graph_nodes import Node, Placement
 from projections.graph_reach import Reach
-from projections.partition import RawEdge, partition
+from projections.partition import RawEdge, fits, partition
 
 
 def placements(
@@ -23,10 +23,14 @@ def placements(
     nodes = {name: reach.nodes[name] for name in names}
     subjects = {name for name, node in nodes.items() if reach.is_subject(name, node)}
     limits = {name: reach.limit(name, node) for name, node in nodes.items()}
-    edges = list(reach.edges(names))
     cannot = {name: parted for name in subjects if (parted := _parted(nodes[name], subjects, nodes))}
-    strong = [edge for edge in edges if -edge.weakness >= floor]
-    sets = partition(limits, strong, cannot)
+    edges: list[RawEdge] = []
+    if not cannot and fits(limits.values()):
+        # All of it fits in one customer: whatever the edges are, they join it.
+        sets = {names[0]: names}
+    else:
+        edges = reach.edges(names)
+        sets = partition(limits, [edge for edge in edges if -edge.weakness >= floor], cannot)
     founders: dict[str, str | None] = {}
     set_of: dict[str, str] = {}
     for root, held in sets.items():

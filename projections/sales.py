@@ -163,6 +163,11 @@ class Sales(Section):
 
     @classmethod
     def render(cls, states: dict[str, State], page: Page) -> Rendered:
+        orders = cls.orders.ordered(states["orders"])
+        opportunities = cls.opportunities.ordered(states["opportunities"])
+        baskets = cls.baskets.ordered(states["baskets"])
+        contracts = cls.contracts.ordered(states["contracts"])
+        products = cls.products.ordered(states["products"])
         document = {
             "order_count": states["placed_count"] - states["cancelled_count"],
             "return_count": states["return_count"],
@@ -171,17 +176,17 @@ class Sales(Section):
             "orders_first_90_days": in_first_days(states["first_days"]),
             "revenue": page.cut("revenue", _revenue(states["revenue"]), LIST_MAX),
             "by_channel": page.cut("by_channel", _by_channel(states["by_channel"]), LIST_MAX),
-            "orders": page.entities("orders", cls.orders, states["orders"], LIST_MAX, _order),
+            "orders": page.entities("orders", orders, states["orders"], LIST_MAX, _order),
             "opportunities": page.entities(
-                "opportunities", cls.opportunities, states["opportunities"], LIST_MAX, _opportunity
+                "opportunities", opportunities, states["opportunities"], LIST_MAX, _opportunity
             ),
-            "baskets": page.entities("baskets", cls.baskets, states["baskets"], BASKETS_MAX, _basket),
-            "contracts": page.entities("contracts", cls.contracts, states["contracts"], LIST_MAX, _contract),
-            "products": page.entities("products", cls.products, states["products"], LIST_MAX, _product),
+            "baskets": page.entities("baskets", baskets, states["baskets"], BASKETS_MAX, _basket),
+            "contracts": page.entities("contracts", contracts, states["contracts"], LIST_MAX, _contract),
+            "products": page.entities("products", products, states["products"], LIST_MAX, _product),
         }
         waiting = [
             (order["placed_at"], order.id, "Order " + order.id + " placed")
-            for order in cls.orders.ordered(states["orders"])
+            for order in orders
             if order["status"] == "placed" and order["placed_at"] is not None
         ]
         return Rendered(document, page.truncated, {"order_open": max(waiting, default=None)})

@@ -10,10 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-from projections.entities import Keyed, Shown
+import msgspec
+
+from models.decoding import Event
+from projections.entities import Shown
 from projections.instants import rfc3339
 from projections.lists import newest_first
 from projections.reducers import Add, Configuration, Reducer, State
+
+_states = msgspec.json.Decoder().decode
 
 
 class Rendered:
@@ -39,10 +44,15 @@ class Page:
         return items[:bound]
 
     def entities(
-        self, name: str, keyed: Keyed, state: State, bound: int, show: Callable[[Shown], dict[str, Any]]
+        self,
+        name: str,
+        ordered: list[Shown],
+        state: State,
+        bound: int,
+        show: Callable[[Shown], dict[str, Any]],
     ) -> list[dict[str, Any]]:
-        """A list of entities in their order, cut to its bound."""
-        return [show(entity) for entity in self.cut(name, keyed.ordered(state), bound, state[0])]
+        """A list of entities, in their order, cut to its bound; `state` is what they come from."""
+        return [show(entity) for entity in self.cut(name, ordered, bound, state[0])]
 
     def newest(self, name: str, state: State, bound: int, show: Callable[[str, list[Any]], Any]) -> list[Any]:
         """A `LatestBy` list, newest first, cut to its bound."""
@@ -54,9 +64,22 @@ class Section:
 
     name: ClassVar[str]
     reducers: ClassVar[dict[str, Reducer]]
+    by_type: ClassVar[bool] = True
+    """Whether the type of an event alone says that it changes something; else `speaks` is asked."""
 
     def __init_subclass__(cls) -> None:
         cls.reducers = {name: value for name, value in vars(cls).items() if isinstance(value, Reducer)}
+
+    @classmethod
+    def speaks(cls, event: Event) -> bool:
+        """Whether an event of a type that the section hears changes anything."""
+        raise NotImplementedError
+
+    @classmethod
+    def read(cls, packed: bytes) -> list[State]:
+        """The states of a part, from their JSON."""
+        states: list[State] = _states(packed)
+        return states
 
     @classmethod
     def zero(cls) -> list[State]:
@@ -80,6 +103,7 @@ class Section:
     @classmethod
     def attributed(cls, states: list[State], subject: str) -> list[State]:
         """The states with the subject noted where the profile shows it; done before subjects are merged."""
+        del subject
         return states
 
     @classmethod

@@ -115,6 +115,7 @@ class Service(Section):
         last_contact = _last_contact(states["last_contact"])
         open_promises = [one for one in cls.promises.ordered(states["promises"]) if one["status"] == "open"]
         shown_promises = page.cut("promises.open", open_promises, LIST_MAX, states["promises"][0])
+        cases, complaints = cls.cases.ordered(states["cases"]), cls.complaints.ordered(states["complaints"])
         attempts = ("attempt_count", "success_count", "abandoned_count", "error_count", "seconds_total")
         document = {
             "contact_count": states["contact_count"],
@@ -122,10 +123,8 @@ class Service(Section):
             "transfer_count": states["transfer_count"],
             "replies": {"human": states["human"], "automated": states["automated"]},
             "last_contact": last_contact,
-            "cases": page.entities("cases", cls.cases, states["cases"], LIST_MAX, _case),
-            "complaints": page.entities(
-                "complaints", cls.complaints, states["complaints"], LIST_MAX, _complaint
-            ),
+            "cases": page.entities("cases", cases, states["cases"], LIST_MAX, _case),
+            "complaints": page.entities("complaints", complaints, states["complaints"], LIST_MAX, _complaint),
             "promises": {
                 "kept_count": states["kept_count"],
                 "broken_count": states["broken_count"],
@@ -134,15 +133,19 @@ class Service(Section):
             "social": _social(states["mention_count"], states["threads"], page),
             "self_service": {name: states[name] for name in (*attempts, "click_count")},
         }
-        return Rendered(document, page.truncated, cls._facts(states, last_contact, open_promises))
+        return Rendered(document, page.truncated, cls._facts(last_contact, cases, complaints, open_promises))
 
     @classmethod
     def _facts(
-        cls, states: dict[str, State], last_contact: dict[str, Any] | None, open_promises: list[Shown]
+        cls,
+        last_contact: dict[str, Any] | None,
+        cases: list[Shown],
+        complaints: list[Shown],
+        open_promises: list[Shown],
     ) -> dict[str, Any]:
         """What the summary wants to know: the newest open concern of each kind."""
-        cases = [case for case in cls.cases.ordered(states["cases"]) if cls.cases.is_open(case)]
-        complaints = [one for one in cls.complaints.ordered(states["complaints"]) if one["status"] == "open"]
+        cases = [case for case in cases if cls.cases.is_open(case)]
+        complaints = [one for one in complaints if one["status"] == "open"]
         return {
             "last_contact_at": last_contact and last_contact["occurred_at"],
             "last_contact_channel": last_contact and last_contact["channel"],

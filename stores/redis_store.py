@@ -19,6 +19,7 @@ import redis
 from models.record import Lane
 from stores.connection import claim_generation, connect, install_functions
 from stores.keys import Keys
+from stores.packing import Packing
 from stores.store import (
     Checkpoint,
     Commit,
@@ -84,6 +85,7 @@ class RedisStore:
         self.shared_above = shared_above
         self.shape = shape
         self._client = connect(url, ANSWER_SECONDS)
+        self._packing = Packing()
 
     def prepare(self) -> None:
         """Install the server-side functions; harmless when they are there.
@@ -110,11 +112,13 @@ class RedisStore:
         with _asking("scv_load"):
             answers = pipe.execute()
         loaded: dict[Lane, Loaded] = {}
-        for lane, (next_offset, *parts) in zip(calls, answers, strict=True):
+        unpack = self._packing.unpack
+        for lane, (next_offset, *stored) in zip(calls, answers, strict=True):
+            parts = [None if part is None else unpack(part) for part in stored]
             at = int(next_offset) if next_offset else None
             before = loaded.get(lane)
             if before is None:
-                loaded[lane] = Loaded(at, list(parts))
+                loaded[lane] = Loaded(at, parts)
             elif before.next_offset != at:
                 # Two calls saw two checkpoints: another worker commits here. -1 is nobody's checkpoint.
                 loaded[lane] = Loaded(-1, [])
@@ -131,7 +135,11 @@ class RedisStore:
             args: list[Any] = [expected, one.next_offset, one.end_offset, one.at_ms]
             for part in one.parts:
                 keys.append(self.keys.part(one.lane, part.subject))
-                args += (part.packed, part.subject, "" if part.revision is None else part.revision)
+                args += (
+                    self._packing.pack(part.packed),
+                    part.subject,
+                    "" if part.revision is None else part.revision,
+                )
             pipe.execute_command("FCALL", "scv_commit", len(keys), *keys, *args)
         with _asking("scv_commit"):
             return [answer == 1 for answer in pipe.execute()]
@@ -205,7 +213,8 @@ class RedisStore:
         for chunk in _chunks([self.keys.part(lane, subject) for lane, subject in wanted], KEYS_PER_CALL):
             pipe.mget(chunk)
         with _asking("parts"):
-            return [packed for call in pipe.execute() for packed in call]
+            stored = [part for call in pipe.execute() for part in call]
+        return [None if part is None else self._packing.unpack(part) for part in stored]
 
     def put_profiles(self, profiles: Sequence[ProfileWrite]) -> list[str]:
         """Compare-and-set: `newer` (written), `equal`, `older`, or `base` (send all sections)."""

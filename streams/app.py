@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import faust
-from aiokafka.errors import KafkaConnectionError
+from aiokafka.errors import KafkaConnectionError, KafkaError
 from faust.app import BootStrategy
 
 from streams.batch_lane import BatchTransport
@@ -150,7 +150,7 @@ async def serve(app: WorkerApp, stop: asyncio.Event) -> int:
         await asyncio.gather(starting, *waits, return_exceptions=True)
     if failure is None:
         return EXIT_OK
-    if isinstance(failure, KafkaConnectionError):
+    if broker_away(failure):
         brokers = ",".join(url.authority for url in app.conf.broker_consumer)
         print(
             f"scv worker: no Kafka broker answers at {brokers}; start it, or set SCV_KAFKA", file=sys.stderr
@@ -172,6 +172,13 @@ async def _end(app: WorkerApp) -> None:
 def _failure(app: WorkerApp, starting: asyncio.Future[None]) -> BaseException | None:
     started_badly = starting.exception() if starting.done() and not starting.cancelled() else None
     return app.transport.projector.failure or app.crash_reason or started_badly
+
+
+def broker_away(failure: BaseException) -> bool:
+    """Whether this failure means that no broker answers, and nothing is wrong with the worker."""
+    # Of a broker that goes between the first answer and the next, aiokafka has no error of its own.
+    between = type(failure) is KafkaError and "cluster metadata" in str(failure)
+    return between or isinstance(failure, KafkaConnectionError)
 
 
 def _one_line(failure: BaseException) -> str:

@@ -1,8 +1,8 @@
 """Assemble the customers of dirty subjects, repeat the side effects, say which marks are done.
 
 Invariants (L4):
-- Membership and parts are read after the commit that made the assembly necessary; only a subject's own part
-  of a lane just committed may come from memory, when no other lane holds one.
+- Membership and parts are read after the commit that made the assembly necessary. A part may come from memory
+  where the store says, after that, that its lane still stands where the worker that remembers it does.
 - A profile is written by compare-and-set on its version; `older` mends memberships from the graph and reads
   everything anew, three times at most.
 - Indexes are written and the change notice is acknowledged before a mark may close, and it closes only at a
@@ -12,7 +12,7 @@ Invariants (L4):
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -53,10 +53,15 @@ class Customer(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """The profile as this worker wrote it last: the mark it left, and what it need not make again."""
+    """The profile as this worker wrote it last: the mark it left, and what it need not do again."""
 
     writer: str
     view: View
+    subjects: tuple[str, ...]
+    identifiers: list[str]
+
+
+Remembered = Mapping[Lane, Mapping[str, Part]]
 
 
 class Assembler:
@@ -70,20 +75,25 @@ class Assembler:
         name: str,
         point: Callable[[str], None],
         mend: Callable[[Sequence[str]], None],
+        remembered: Callable[[Iterable[Lane]], Remembered] = lambda _: {},
     ) -> None:
-        """`mend` writes the memberships of subjects again, from the graph itself."""
+        """`mend` writes the memberships of subjects again, from the graph itself.
+
+        `remembered` gives the parts known of those of these lanes that, as the store says, have not moved.
+        """
         self.store, self.outlet, self.labels, self.name, self.point = store, outlet, labels, name, point
-        self.mend = mend
+        self.mend, self.remembered = mend, remembered
         self._seen: OrderedDict[str, Seen] = OrderedDict()
         self._writes = 0
 
-    def assemble(
-        self, marked: Mapping[str, Mapping[Lane, int]], fresh: Mapping[str, tuple[Lane, Part]]
-    ) -> set[str]:
+    def forget(self) -> None:
+        """The store may have gone back: whoever is assembled next is so as by a new worker."""
+        self._seen.clear()
+
+    def assemble(self, marked: Mapping[str, Mapping[Lane, int]]) -> set[str]:
         """Bring the profiles of these subjects' customers up to date; gives the subjects for which it worked.
 
         `marked` has the marks of each subject: the lanes that hold a part of it, with its revision there.
-        `fresh` has the parts that this worker has just committed, with their lane.
         """
         done: set[str] = set()
         subjects = list(marked)
@@ -93,9 +103,7 @@ class Assembler:
                 if attempt:
                     # Somebody knows a later position: the membership that was read may have gone back.
                     self.mend(left)
-                assembled = self._try(
-                    {subject: marked[subject] for subject in left}, {} if attempt else fresh
-                )
+                assembled = self._try({subject: marked[subject] for subject in left}, fresh=not attempt)
                 done |= assembled
                 left = [subject for subject in left if subject not in assembled]
                 if not left:
@@ -104,41 +112,34 @@ class Assembler:
             self._seen.popitem(last=False)
         return done
 
-    def _try(
-        self, marked: Mapping[str, Mapping[Lane, int]], fresh: Mapping[str, tuple[Lane, Part]]
-    ) -> set[str]:
+    def _try(self, marked: Mapping[str, Mapping[Lane, int]], *, fresh: bool) -> set[str]:
         customers, lanes = self._customers(marked)
         self.point("between membership and parts")
-        parts = self._parts(customers, lanes, fresh)
+        parts = self._parts(customers, lanes, fresh=fresh)
         self.point("between parts and profile")
-        members = {
-            customer.founder: [one for member in customer.members for one in parts[member]]
-            for customer in customers
-        }
+        members: dict[str, list[Member]] = {}
+        for customer in customers:
+            if len(customer.members) == 1:
+                members[customer.founder] = parts[customer.members[0]]
+            else:
+                members[customer.founder] = [one for member in customer.members for one in parts[member]]
         profiles = self._put([customer for customer in customers if members[customer.founder]], members)
-        self.point("after profile")
-        self._side_effects(profiles, members)
         self.point("after side effects")
         settled = {profile.founder for profile in profiles}
         settled |= {customer.founder for customer in customers if not members[customer.founder]}
-        # A part below its mark is of a lane that went back and will be folded anew: the mark stays.
-        shown = {
-            (member.subject, member.lane): member.part.revision
-            for founder in settled
-            for member in members[founder]
-        }
         of = {member: customer.founder for customer in customers for member in customer.members}
         return {
             subject
             for subject, marks in marked.items()
-            if of.get(subject) in settled
-            and all(shown.get((subject, str(lane)), -1) >= revision for lane, revision in marks.items())
+            if of.get(subject) in settled and _shows(members[of[subject]], subject, marks)
         }
 
     def _put(self, customers: Sequence[Customer], members: Mapping[str, Sequence[Member]]) -> list[Profile]:
         """Write the profiles; gives those that are in place. A stale view costs a second, whole write."""
         settled: list[Profile] = []
-        waiting = [(customer, self._seen.get(customer.founder)) for customer in customers]
+        unindexed: list[tuple[str, str]] = []
+        # An assembly brings the view up to date, so it is gone until the profile is written.
+        waiting = [(customer, self._seen.pop(customer.founder, None)) for customer in customers]
         while waiting:
             made = [
                 assemble(
@@ -154,15 +155,19 @@ class Assembler:
             writes = [self._write(profile, seen) for profile, (_, seen) in zip(made, waiting, strict=True)]
             answers = self.store.put_profiles(writes)
             again = []
-            for (customer, _), profile, write, answer in zip(waiting, made, writes, answers, strict=True):
-                self._seen.pop(customer.founder, None)
-                if answer == "newer":
-                    self._seen[customer.founder] = Seen(write.writer, profile.view)
-                if answer in ("newer", "equal"):
-                    settled.append(profile)
-                elif answer == "base":
+            for (customer, seen), profile, write, answer in zip(waiting, made, writes, answers, strict=True):
+                if answer == "base":
                     again.append((customer, None))
+                elif answer != "older":
+                    settled.append(profile)
+                    new = _seen(write, profile, members[customer.founder])
+                    if seen is None or seen[2:] != new[2:]:
+                        unindexed += _names(new, profile)
+                    if answer == "newer":
+                        self._seen[customer.founder] = new
             waiting = again
+        self.point("after profile")
+        self._side_effects(settled, unindexed)
         return settled
 
     def _write(self, profile: Profile, seen: Seen | None) -> ProfileWrite:
@@ -209,22 +214,29 @@ class Assembler:
                 lanes[subject] |= {lane}
 
     def _parts(
-        self,
-        customers: Sequence[Customer],
-        lanes: Mapping[str, frozenset[Lane]],
-        fresh: Mapping[str, tuple[Lane, Part]],
+        self, customers: Sequence[Customer], lanes: Mapping[str, frozenset[Lane]], *, fresh: bool
     ) -> dict[str, list[Member]]:
+        remembered: Remembered = {}
+        if fresh:
+            remembered = self.remembered(
+                {lane for one in customers for member in one.members for lane in lanes[member]}
+            )
         parts: dict[str, list[Member]] = {}
         wanted: list[tuple[Lane, str]] = []
         for customer in customers:
             for member in customer.members:
-                own = fresh.get(member)
-                if own is not None and len(customer.members) == 1 and lanes[member] == {own[0]}:
-                    parts[member] = [Member(member, str(own[0]), own[1])]
-                else:
-                    parts[member] = []
-                    wanted += [(lane, member) for lane in sorted(lanes[member])]
+                # Two customers list one subject when a merge or split came between two memberships read.
+                if member in parts:
+                    continue
+                found = parts[member] = []
+                for lane in lanes[member]:
+                    part = known.get(member) if (known := remembered.get(lane)) is not None else None
+                    if part is None:
+                        wanted.append((lane, member))
+                    elif part.revision:
+                        found.append(Member(member, str(lane), part))
         if wanted:
+            wanted.sort()
             for (lane, member), packed in zip(wanted, self.store.parts(wanted), strict=True):
                 if packed is not None:
                     parts[member].append(Member(member, str(lane), unpack(packed)))
@@ -266,19 +278,39 @@ class Assembler:
         }
         self.outlet.produce(CHANGES_TOPIC, customer.encode(), _write(notice))
 
-    def _side_effects(self, profiles: Sequence[Profile], members: Mapping[str, Sequence[Member]]) -> None:
+    def _side_effects(self, profiles: Sequence[Profile], unindexed: list[tuple[str, str]]) -> None:
         if not profiles:
             return
-        names = [
-            (name, one.customer_id)
-            for one in profiles
-            for name in {*(member.subject for member in members[one.founder]), *one.view.identifiers}
-        ]
-        self.store.index(sorted(names))
+        if unindexed:
+            self.store.index(sorted(unindexed))
         self.point("between indexes and notice")
         for one in profiles:
             self._notify(one.customer_id, one.version)
         self.outlet.flush()
+
+
+def _shows(members: Sequence[Member], subject: str, marks: Mapping[Lane, int]) -> bool:
+    """Whether a profile of these shows the subject's marks: a part below its mark will be folded anew."""
+    for lane, revision in marks.items():
+        name = str(lane)
+        for one in members:
+            if one.subject == subject and one.lane == name:
+                if one.part.revision < revision:
+                    return False
+                break
+        else:
+            return False
+    return True
+
+
+def _seen(write: ProfileWrite, profile: Profile, members: Sequence[Member]) -> Seen:
+    subjects = tuple(dict.fromkeys(one.subject for one in members))
+    return Seen(write.writer, profile.view, subjects, profile.view.identifiers)
+
+
+def _names(seen: Seen, profile: Profile) -> list[tuple[str, str]]:
+    """All names that lead to a customer by what its members say."""
+    return [(name, profile.customer_id) for name in {*seen.subjects, *seen.identifiers}]
 
 
 def _customer(subject: str, membership: Membership | None) -> Customer:

@@ -95,12 +95,13 @@ def _make_readable(store: Store, assembler: Assembler, graph: Graph, names: Sequ
         for name in names
         if graph.nodes[name].stamp
     }
-    store.place(memberships, {name: Entry(end, tuple(graph.entry_of(name))) for name in names})
+    entries = {name: Entry(end, tuple(graph.entry_of(name))) for name in names if graph.nodes[name].indexed}
+    store.place(memberships, entries)
     buried = {name: one.stamp for name, one in memberships.items() if not one.members or one.founder != name}
     assembler.bury(buried)
     founders = [name for name, one in memberships.items() if one.founder == name]
-    assembler.assemble({name: {} for name in founders}, {})
-    return sum(bool(one.members) for one in memberships.values())
+    assembler.assemble({name: {} for name in founders})
+    return sum(graph.placement_of(name) is not None for name in names)
 
 
 def _portions(names: Sequence[str]) -> Iterator[tuple[int, Sequence[str]]]:

@@ -114,6 +114,7 @@ class IdentityWriter:
 
     def _forget(self, next_offset: int | None) -> None:
         self.nodes.clear()
+        self.assembler.forget()
         self.nodes.next_offset = next_offset
         self.graph = Graph(self.rules, self.nodes)
         self.marks = {}
@@ -246,7 +247,7 @@ class IdentityWriter:
         self.point("before memberships")
         self.store.place(memberships, entries)
         self.point("after memberships")
-        done = {name for name in names if name not in memberships}
+        done = {name for name in names if name not in memberships and held[name].founder != name}
         buried = {
             name: one.stamp for name, one in memberships.items() if not one.members or one.founder != name
         }
@@ -254,7 +255,9 @@ class IdentityWriter:
             self.assembler.bury(buried)
             done |= {name for name in buried if not memberships[name].members}
         placed = {name: {} for name, one in memberships.items() if one.members}
-        done |= self.assembler.assemble(placed, {})
+        # Of those that are alone and were never placed only a sweep asks.
+        placed |= {name: {} for name in names if not held[name].stamp and held[name].founder == name}
+        done |= self.assembler.assemble(placed)
         self.counters.settled += len(done)
         return done
 

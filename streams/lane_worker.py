@@ -13,7 +13,7 @@ Invariants (L2):
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -36,6 +36,11 @@ _log = logging.getLogger("scv.worker")
 
 # What may be away for a while: nothing is lost by waiting for it.
 AWAY = (StoreAway, ProduceFailed, LogUnavailable)
+# So many records are seconds of work, and a view is told to be that old: meanwhile customers are assembled
+# every so often, and at the latest when so many marks are open.
+BEHIND_RECORDS = 20_000
+BEHIND_MS = 1_000
+POSTPONED_MAX = 50_000
 # Where no lane can stand: whatever is compared with it is refused, and the lane is taken anew.
 NOWHERE = -1
 
@@ -105,8 +110,13 @@ class FoldingWorker:
         self.store, self.outlet, self.link_topic = store, outlet, link_topic
         self.cache, self.clock_ms, self.wait, self.point = cache, clock_ms, wait, point
         self.folder = folder
-        self.assembler = Assembler(store, outlet, labels, name, point, mending(store, Lane(link_topic, 0)))
         self.held: dict[Lane, Held] = {}
+        self.assembler = Assembler(
+            store, outlet, labels, name, point, mending(store, Lane(link_topic, 0)), self._remembered
+        )
+        # Lanes with marks that are not assembled at once, and when something was assembled last.
+        self.postponed: set[Lane] = set()
+        self.assembled_ms = 0
         self.counters = Counters()
 
     def take(self, lanes: Sequence[Lane]) -> dict[Lane, int | None]:
@@ -123,12 +133,13 @@ class FoldingWorker:
 
     def _take(self, lanes: Sequence[Lane]) -> dict[Lane, int | None]:
         self.store.prepare()
+        self.assembler.forget()
         for lane, checkpoint in zip(lanes, self.store.checkpoints(lanes), strict=True):
             self.cache.drop(lane)
             self.held[lane] = Held(checkpoint.next_offset)
         for lane in lanes:
             self.held[lane].marks = self.store.marks(lane)
-        self._assemble({lane: {} for lane in lanes}, {})
+        self._assemble(lanes)
         return {lane: self.held[lane].next_offset for lane in lanes}
 
     def lose(self, lanes: Sequence[Lane]) -> None:
@@ -136,6 +147,20 @@ class FoldingWorker:
         for lane in lanes:
             self.cache.drop(lane)
             self.held.pop(lane, None)
+            self.postponed.discard(lane)
+
+    def _remembered(self, lanes: Iterable[Lane]) -> Mapping[Lane, Mapping[str, Part]]:
+        """The parts remembered of these lanes, as far as the store still stands where this worker does.
+
+        A part is a function of the lane's records up to the checkpoint: at the same one it is the same.
+        """
+        mine = sorted(lane for lane in lanes if lane in self.held)
+        found = self.store.checkpoints(mine)
+        return {
+            lane: self.cache.of(lane)
+            for lane, checkpoint in zip(mine, found, strict=True)
+            if checkpoint.next_offset == self.held[lane].next_offset
+        }
 
     def step(self, batches: Sequence[Batch]) -> dict[Lane, int | None]:
         """Fold and commit one round; gives the lanes that must resume elsewhere."""
@@ -151,6 +176,7 @@ class FoldingWorker:
     def _lose_footing(self, away: Exception) -> None:
         """Stand nowhere, so that each lane is refused, and taken anew, when it comes up next."""
         if isinstance(away, StoreAway):
+            self.assembler.forget()
             for held in self.held.values():
                 held.next_offset = NOWHERE
 
@@ -173,10 +199,12 @@ class FoldingWorker:
         self.point("after link acknowledgement")
         committed = self._commit(shares)
         self.point("after commit")
-        self._assemble(
-            {share.lane: _marks(share) for share in committed},
-            {subject: (share.lane, part) for share in committed for subject, part in share.changed.items()},
-        )
+        for share in committed:
+            for folded in share.folded:
+                share.held.marks.update(folded.marks)
+            self.postponed.add(share.lane)
+        if self._due(committed):
+            self._assemble(sorted(self.postponed))
         self.cache.trim()
         kept = {share.lane for share in committed}
         return [*refused, *[share.lane for share in shares if share.lane not in kept]]
@@ -240,33 +268,51 @@ class FoldingWorker:
         accepted = [share for share in shares if share.lane not in refused]
         for share in accepted:
             share.held.next_offset = share.batch.next_offset
-            for subject, part in share.changed.items():
-                self.cache.put(share.lane, subject, part, sum(len(s) for s in part.sections if s))
+            for folded in share.folded:
+                for part in folded.parts:
+                    self.cache.put(share.lane, part.subject, share.changed[part.subject], len(part.packed))
             self.counters.events += sum(one.event_count for one in share.folded)
         self.counters.commits += len(commits)
         return accepted
 
-    def _assemble(
-        self, new: Mapping[Lane, Mapping[str, int]], fresh: Mapping[str, tuple[Lane, Part]]
-    ) -> None:
+    def _due(self, shares: Sequence[Round]) -> bool:
+        """Whether to assemble now: far behind, the same customers would be assembled again and again."""
+        behind = sum(max(0, (share.batch.end or 0) - share.batch.next_offset) for share in shares)
+        if behind <= BEHIND_RECORDS:
+            return True
+        if self.clock_ms() - self.assembled_ms >= BEHIND_MS:
+            return True
+        return sum(len(self.held[lane].marks) for lane in self.postponed) > POSTPONED_MAX
+
+    def _assemble(self, lanes: Sequence[Lane]) -> None:
         """Step 5: assemble what is dirty in these lanes, close the marks that are done, keep the others."""
-        marks = {lane: {**self.held[lane].marks, **found} for lane, found in new.items()}
         marked: dict[str, dict[Lane, int]] = {}
-        for lane, found in marks.items():
-            for subject, revision in found.items():
-                marked.setdefault(subject, {})[lane] = revision
-        done = self.assembler.assemble(marked, fresh)
+        for lane in lanes:
+            for subject, revision in self.held[lane].marks.items():
+                found = marked.get(subject)
+                if found is None:
+                    marked[subject] = {lane: revision}
+                else:
+                    found[lane] = revision
+        done = self.assembler.assemble(marked)
+        self.assembled_ms = self.clock_ms()
         self.counters.profiles += len(done)
         self.point("before marks close")
-        closed = {
-            lane: (offset, {subject: revision for subject, revision in found.items() if subject in done})
-            for lane, found in marks.items()
-            if (offset := self.held[lane].next_offset) is not None
-        }
+        closed: dict[Lane, tuple[int, Mapping[str, int]]] = {}
+        left: dict[Lane, dict[str, int]] = {}
+        for lane in lanes:
+            held = self.held[lane]
+            left[lane] = {name: revision for name, revision in held.marks.items() if name not in done}
+            if held.next_offset is not None:
+                marks = held.marks
+                if left[lane]:
+                    marks = {name: revision for name, revision in marks.items() if name in done}
+                closed[lane] = held.next_offset, marks
         if closed:
             self.store.close_marks(closed)
-        for lane, found in marks.items():
-            self.held[lane].marks = {name: revision for name, revision in found.items() if name not in done}
+        self.postponed.difference_update(lanes)
+        for lane, marks in left.items():
+            self.held[lane].marks = marks
 
     def idle(self, ends: Mapping[Lane, int | None]) -> dict[Lane, int | None]:
         """Every second, for lanes without records: do they stand where the store does? Tries open marks."""
@@ -275,7 +321,8 @@ class FoldingWorker:
             asked = [(lane, self.held[lane].next_offset, ends[lane]) for lane in lanes]
             standing = self.store.idle(asked, self.clock_ms())
             refused = [lane for lane, stands in zip(lanes, standing, strict=True) if not stands]
-            self._assemble({lane: {} for lane in lanes if lane not in refused and self.held[lane].marks}, {})
+            standing = [lane for lane in lanes if lane not in refused]
+            self._assemble([lane for lane in standing if self.held[lane].marks or lane in self.postponed])
         except AWAY as away:
             self._lose_footing(away)
             _log.warning("%s; the lanes resume at their checkpoints", away)
@@ -289,10 +336,3 @@ class FoldingWorker:
     def close(self) -> None:
         """Let go of the store."""
         self.store.close()
-
-
-def _marks(share: Round) -> dict[str, int]:
-    marks: dict[str, int] = {}
-    for folded in share.folded:
-        marks |= folded.marks
-    return marks

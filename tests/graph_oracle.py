@@ -19,6 +19,8 @@ PERSON, PROGRAM = "person", "program"
 # Strength classes, weakest first: (kind, strength of the type). Tuples compare as the page orders them.
 BY_PROGRAM, UNVERIFIED, VERIFIED, BY_PERSON = 0, 1, 2, 3
 RELATED_MAX = 20
+# Raw edges of a component, for each node that it may have.
+EDGES_PER_NODE = 8
 # Before every fact: what is erased up to here takes nothing away.
 NEVER = -1
 
@@ -226,7 +228,10 @@ class Reference:
         """What is connected by the weakest class that does not connect too much."""
         for weakest in sorted({edge.strength for edge in self.raw} | {(BY_PERSON, 0)}):
             nodes = self.reach(name, weakest)
-            if len(nodes) <= self.rules.component_max or weakest == (BY_PERSON, 0):
+            inside = [edge for edge in self.raw if edge.strength >= weakest and edge.ends <= nodes]
+            most = self.rules.component_max
+            small = len(nodes) <= most and len(inside) <= EDGES_PER_NODE * most
+            if small or weakest == (BY_PERSON, 0):
                 return Component(nodes, weakest)
         raise AssertionError("persons' links are always among the classes")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -10,7 +11,9 @@ import redis
 
 from eventlog.reading import read_topic
 from models.catalogue import DOMAIN_TOPICS, MERGES_TOPIC, link_topic
+from models.decoding import microseconds
 from models.identifiers import customer_id
+from models.link import LinkFact
 from ops.installation import Installation
 from stores.keys import Keys
 
@@ -48,6 +51,31 @@ PEOPLE = {
 }
 
 
+class Facts(list[tuple[int, LinkFact]]):
+    """Link facts in the order they are told, one a day."""
+
+    def _at(self) -> int:
+        return microseconds(datetime(2026, 1, 5, tzinfo=UTC)) + len(self) * 86_400_000_000
+
+    def say(self, subject: str, *identifiers: str, verified: bool = False) -> None:
+        """A lane sees the subject, and what it states."""
+        for identifier in (None, *identifiers):
+            offset = len(self)
+            fact = LinkFact(
+                subject, "t-0", offset, self._at(), identifier, verified and identifier is not None
+            )
+            self.append((offset + 1, fact))
+
+    def command(self, verb: str, subject: str, other: str, actor: str, reason: str) -> None:
+        """A person or a program decides."""
+        offset = len(self)
+        fact = LinkFact(
+            subject, "identity.commands-0", offset, self._at(), other, command=verb, actor=actor,
+            reason=reason,
+        )  # fmt: skip
+        self.append((offset + 1, fact))
+
+
 def settle(installation: Installation) -> None:
     """Return when the worker has assembled all there is, and the graph has heard all of it."""
     deadline = time.monotonic() + WAIT_SECONDS
@@ -68,7 +96,7 @@ class Said:
     @property
     def answer(self) -> Any:
         """Its JSON: one line and nothing else."""
-        assert self.out.count("\n") == 1
+        assert self.out.count("\n") == 1, self.err or self.out
         return msgspec.json.decode(self.out)
 
 

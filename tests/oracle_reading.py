@@ -144,7 +144,7 @@ def normal(kind: str, value: str, region: str) -> str | None:
     value = value.strip()
     if value.casefold() in BLOCKED_VALUES:
         return None
-    if kind == "employee":
+    if kind in ("employee", "customer", "order", "case", "invoice"):
         return None
     if kind in IN_CAPITALS:
         return value.upper()

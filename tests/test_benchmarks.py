@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from benchmarks import counting, latency, live, report, stages, usage
+from benchmarks import backlog, counting, growth, latency, limit, live, lookup, memory, report, stages, usage
 from benchmarks.checking import SECTIONS, WrongProfiles, check, sampled
 from benchmarks.contenders import CONTENDERS
 from benchmarks.draining import Drain
@@ -100,26 +100,147 @@ def test_every_contender_folds_the_same_records_into_the_right_profiles(
         events=600,
         subjects=100,
         seconds_max=60.0,
+        seconds_max_by_event=60.0,
         latency_rate=50,
         latency_seconds=0.5,
+        warm_up_seconds=0.2,
         footprint_customers=5,
     )
     monkeypatch.setattr(live, "QUICK", small)
-    monkeypatch.setattr(latency, "WARM_UP_SECONDS", 0.2)
     out = tmp_path / "result.json"
-    assert live.main(["--quick", "--out", str(out)]) == 0
-    said = capsys.readouterr().out.splitlines()
-    result = json.loads(said[-1])
+    assert live.main(["--quick", "--broker", "embedded", "--out", str(out)]) == 0
+    said = capsys.readouterr()
+    result = json.loads(said.out.splitlines()[-1])
     assert result == json.loads(out.read_text())
-    assert said[0].startswith("backlog drained")
+    assert said.out.startswith("backlog drained")
     # Runs that are complete were compared with what the records say.
+    present = [name for name in CONTENDERS if CONTENDERS[name].missing() is None]
     assert [(run["contender"], run["complete"]) for run in result["runs"]] == [
-        (name, True) for name in CONTENDERS
+        (name, True) for name in present
     ]
+    for name in set(CONTENDERS) - set(present):
+        assert f"benchmarks.live: {CONTENDERS[name].missing()}" in said.err
+    assert set(result) >= {"live_per_cpu_second", *report.RATIOS, "latency_p99_ms"}
     assert result["footprint"]["customers"] == 5
     assert set(result["footprint"]["bytes_by_kind"]) >= {"parts", "profile", "identifiers", "lanes"}
     assert result["latency"][0]["probes"] > 0
     assert set(result) >= {"at", "plan", "machine", "servers", "promises", "load_average", "throughput"}
+
+
+def test_the_headline_says_how_many_times_the_others_and_null_for_who_is_not_there() -> None:
+    drains = [
+        Drain(name, events, True, 1.0, 1.0, 0.1, 0.1, 50.0, 1.0, 0.5)
+        for name, events in (("scv", 700), ("limit", 1_000), ("plain-faust", 100))
+    ]
+    assert report.headline(report.summarised(drains), ()) == {
+        "live_per_cpu_second": 700.0,
+        "faust_ratio": 7.0,
+        "quix_ratio": None,
+        "limit_ratio": 0.7,
+        "latency_p99_ms": None,
+    }
+
+
+def test_who_is_not_installed_is_left_out_with_a_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(usage, "QUIX_ENVIRONMENT", tmp_path)
+    assert live.present(["quix"]) == []
+    [line] = capsys.readouterr().err.splitlines()
+    assert line == "benchmarks.live: Quix Streams is not installed: run `make bench-setup`"
+
+
+def test_the_ceiling_reads_again_what_its_memory_does_not_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its bounds are honoured, and change nothing that it writes."""
+    monkeypatch.setattr(limit, "CACHE_BYTES", 0)
+    monkeypatch.setattr(limit, "VIEWS_MAX", 3)
+    records = list(mixed(400, 10))
+    expected = sampled(records)
+    with EmbeddedStore() as server:
+        import redis
+
+        customers = limit.Customers(server.url, "limit")
+        for at in range(0, len(records), 50):
+            customers.fold([_Message(at + more, one) for more, one in enumerate(records[at : at + 50])])
+            customers.pipe.settle()
+            assert not customers.remembered
+        with redis.Redis.from_url(server.url) as client:
+            for subject, sections in expected.items():
+                found = client.hmget(f"limit:{subject}:profile", *SECTIONS)
+                assert dict(zip(SECTIONS, found, strict=True)) == sections
+        customers.pipe.close()
+
+
+class _Message:
+    """A record as confluent-kafka hands it over."""
+
+    def __init__(self, offset: int, sent: Sent) -> None:
+        self._offset, self._sent = offset, sent
+
+    def topic(self) -> str:
+        return self._sent.topic
+
+    def key(self) -> bytes:
+        return self._sent.key
+
+    def value(self) -> bytes:
+        return self._sent.value
+
+    def offset(self) -> int:
+        return self._offset
+
+    def timestamp(self) -> tuple[int, int]:
+        return 1, LOG_US // 1_000
+
+
+@needs_linux
+def test_a_backlog_is_drained_by_scv_and_the_ceiling(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sizes = ["--events", "600", "--subjects", "60", "--repeat", "1", "--seconds", "60"]
+    assert backlog.main([*sizes, "--broker", "embedded", "--json", "--out", str(tmp_path / "b.json")]) == 0
+    [line] = capsys.readouterr().out.splitlines()
+    assert set(json.loads(line)["throughput"]) == {"scv", "limit"}
+
+
+@needs_linux
+def test_look_ups_find_the_right_customers_while_events_flow(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lookup, "WARM_UP_SECONDS", 0.1)
+    sizes = ["--customers", "20", "--rate", "100", "--events-rate", "20", "--seconds", "0.5"]
+    out = ["--broker", "embedded", "--json", "--out", str(tmp_path / "l.json")]
+    assert lookup.main(["--quick", *sizes, *out]) == 0
+    [line] = capsys.readouterr().out.splitlines()
+    found = {one["way"]: one for one in json.loads(line)["lookups"]}
+    assert {name: one["lookups"] for name, one in found.items()} == {"plain": 50, "scv_lookup": 50}
+
+
+@needs_linux
+def test_growth_is_measured_in_customers_workers_and_histories(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(growth, "HISTORY_CUSTOMERS", 5)
+    monkeypatch.setattr(growth, "JOIN_SECONDS", 0.0)
+    sizes = ["--customers", "50", "--workers", "2", "--history", "10", "--events", "400"]
+    assert growth.main([*sizes, "--broker", "embedded", "--out", str(tmp_path / "g.json")]) == 0
+    said = capsys.readouterr().out.splitlines()
+    result = json.loads(said[-1])
+    assert [one["customers"] for one in result["customers"]] == [50]
+    assert [len(one["cpu_seconds_each"]) for one in result["workers"]] == [2]
+    assert [one["history_events"] for one in result["history"]] == [10]
+    assert said[0].startswith("customers")
+
+
+@needs_linux
+def test_memory_is_measured_against_the_bound_of_the_cache(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "QUICK", memory.QUICK._replace(footprint_customers=5))
+    sizes = ["--quick", "--cache", "1", "--events", "300", "--subjects", "30"]
+    assert memory.main([*sizes, "--broker", "embedded", "--json", "--out", str(tmp_path / "m.json")]) == 0
+    [line] = capsys.readouterr().out.splitlines()
+    assert [one["cache_mib"] for one in json.loads(line)["caches"]] == [1]
 
 
 @needs_linux
@@ -129,8 +250,9 @@ def test_stages_add_up_and_none_is_missing(capsys: pytest.CaptureFixture[str]) -
     assert tuple(result["stages"]) == stages.STAGES
     calls = {name: one["calls_per_event"] * 400 for name, one in result["stages"].items()}
     assert calls["decode"] == 400
-    # Collecting garbage may not happen in so short a time, and the steps are what is left.
-    assert [name for name, count in calls.items() if count == 0 and name != "garbage"] == ["steps"]
+    # Collecting garbage may not happen in so short a time, all parts are in memory, and the steps are what
+    # is left.
+    assert {name for name, count in calls.items() if count == 0} - {"garbage", "parts"} == {"steps"}
 
 
 def test_expected_profiles_have_the_sections_that_the_records_alone_decide() -> None:

@@ -154,6 +154,7 @@ TABLE = [
     structured(R.MALFORMED_SUBJECT, "/subject", key=b"crm:", subject="crm:"),
     structured(R.MALFORMED_SUBJECT, "/subject", key=b"crm:" + b"x" * 201, subject="crm:" + "x" * 201),
     structured(R.MALFORMED_SUBJECT, "/subject", key=b"4711", subject=4711),
+    structured(R.MALFORMED_SUBJECT, "/subject", key=b"customer:4711", subject="customer:4711"),
     binary(R.MALFORMED_SUBJECT, "/subject", key=b":4711", subject=":4711"),
     structured(R.NO_KEY, "", key=None),
     structured(R.NO_KEY, "", key=None, data="also wrong, but examined later"),

@@ -17,6 +17,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from models.identifiers import customer_id
 from models.link import LinkFact
 from models.rules import IdentifierRule, IdentityRules, SubjectRule
 from projections.graph import Graph, build
@@ -120,10 +121,25 @@ def judged(reference: Reference, edge: Evidence) -> str:
     return "shared" if edge.other in reference.shared else "rejected"
 
 
+def is_new(name: str, before: View, after: View) -> bool:
+    """Whether a subject has become a customer of its own, of which there is nothing to say."""
+    alone = Expected(name, (name,), {}, ())
+    return before.placements[name] is None and after.placements[name] == alone
+
+
+def is_known(name: str, after: View, stamps: Mapping[str, int]) -> bool:
+    """Whether lanes show the look-up entry of a name without the graph."""
+    [(customer, status)] = after.entries[name] if len(after.entries[name]) == 1 else [("", "")]
+    [founder] = [one for one in EVERYONE if customer_id(one) == customer] or [""]
+    alone = after.placements.get(founder) == Expected(founder, (founder,), {}, ())
+    return alone and not stamps[founder] and status == "linking"
+
+
 def walk(history: History) -> None:
     """Hear a history fact by fact, and compare everything after each."""
     graph, before = Graph(history.rules, MemoryNodes()), wanted([], history.rules)
     old_stamps = stamps(graph)
+    told: set[str] = set()
     for position, fact in enumerate(history.facts, 1):
         change = graph.apply(fact, position)
         reference = Reference(history.facts[:position], history.rules)
@@ -132,11 +148,16 @@ def walk(history: History) -> None:
         assert found.placements == after.placements, f"placements after fact {position}, {fact}"
         assert found.entries == after.entries, f"entries after fact {position}, {fact}"
         moved = differing(before.placements, after.placements)
+        # Who is alone for the first time is what readers assume before the graph has spoken.
+        moved -= {name for name in moved if is_new(name, before, after) and not old_stamps[name]}
         reindexed = differing(before.entries, after.entries)
         if change is None:
             assert not moved, f"no change was told of fact {position}, {fact}"
-            assert not reindexed, f"no change was told of fact {position}, {fact}"
+            for name in reindexed:
+                assert is_known(name, after, old_stamps), f"nobody was told of {name} by fact {position}"
+                assert name not in told, f"{name} was told of, but not by fact {position}"
         else:
+            told |= change.reindex
             assert change.position == position
             assert change.stamped == moved, f"stamped by fact {position}, {fact}"
             assert change.reindex >= reindexed, f"reindexed by fact {position}, {fact}"
@@ -173,7 +194,7 @@ def test_what_is_stored_of_a_node_does_not_depend_on_the_order_either(
     def stored(graph: Graph) -> dict[str, Node]:
         nodes = graph.nodes.get_many(EVERYONE)
         packed = {name: unpack_node(pack_node(node)) for name, node in nodes.items()}
-        return {name: msgspec.structs.replace(node, stamp=0) for name, node in packed.items()}
+        return {name: msgspec.structs.replace(node, stamp=0, indexed=0) for name, node in packed.items()}
 
     assert stored(heard(facts, history.rules)) == stored(heard(history.facts, history.rules))
 
@@ -340,14 +361,14 @@ def test_a_fact_costs_no_more_however_much_hangs_together(
 
 
 @pytest.mark.campaign
-@settings(QUICK, max_examples=30_000)
+@settings(QUICK, max_examples=4_000)
 @given(histories(longest=60))
 def test_long_histories_after_every_fact(history: History) -> None:
     walk(history)
 
 
 @pytest.mark.campaign
-@settings(QUICK, max_examples=30_000)
+@settings(QUICK, max_examples=4_000)
 @given(histories(longest=40), st.data())
 def test_long_histories_in_any_order_and_at_once(history: History, data: st.DataObject) -> None:
     facts = data.draw(st.permutations(history.facts))

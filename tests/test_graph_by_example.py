@@ -7,6 +7,7 @@ Guarantees:
 
 from __future__ import annotations
 
+from models.bounds import IDENTIFIERS_MAX
 from models.identifiers import customer_id
 from models.rules import IdentifierRule, IdentityRules, SubjectRule
 from projections.graph_changes import Group
@@ -272,9 +273,33 @@ def test_a_lookup_of_what_was_unlinked_by_all_finds_nobody() -> None:
 
 
 def test_a_fact_that_changes_nothing_stamps_nothing() -> None:
-    story = Story().states("crm:1", "email:ada").states("crm:1", "email:ada", lane=WEB)
+    story = Story().states("crm:1", "email:ada").states("web:1", "email:ada")
+    story.states("crm:1", "email:ada", lane=WEB)
     assert story.change is None
-    assert story.graph.nodes.get_many(["crm:1"])["crm:1"].stamp == 1
+    assert story.graph.nodes.get_many(["crm:1"])["crm:1"].stamp == 2
+
+
+def test_a_subject_alone_is_what_readers_assume_and_is_not_stamped() -> None:
+    story = Story().states("crm:1", "email:ada")
+    assert story.change is None
+    assert story.graph.nodes["crm:1"].stamp == 0
+    assert [placed.members for placed in [story.graph.placement_of("crm:1")] if placed] == [("crm:1",)]
+    # What is alone again has been something else, and says so.
+    story.states("web:1", "email:ada").unlink("web:1", "email:ada")
+    assert story.graph.nodes["crm:1"].stamp == story.graph.nodes["web:1"].stamp == 3
+
+
+def test_what_no_lane_indexes_is_told_although_the_subject_is_alone() -> None:
+    story = Story().states("crm:1", "email:ada").verify("crm:1", "email:bob")
+    assert story.change is not None
+    assert "email:bob" in story.change.reindex
+    story = Story()
+    for number in range(IDENTIFIERS_MAX):
+        story.states("crm:1", f"cookie:{number}")
+        assert story.change is None
+    story.states("crm:1", "cookie:more")
+    assert story.change is not None
+    assert "cookie:more" in story.change.reindex
 
 
 def test_a_merge_tells_who_was_who_and_for_what_reason() -> None:

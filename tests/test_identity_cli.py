@@ -141,6 +141,9 @@ def test_a_program_is_told_that_a_person_has_the_last_word(scv: Any):
         ("crm:\udcff", "crm:2", Exit.USAGE, "must be text in UTF-8"),
         ("employee:E-1", "crm:1", Exit.REFUSED, "employees never become customers"),
         ("crm:1", "employee:E-1", Exit.REFUSED, "employees never become customers"),
+        ("crm:1", "order:O-9", Exit.REFUSED, "'order:O-9': order:… is a reference: what something is about"),
+        ("invoice:I-8", "crm:1", Exit.REFUSED, "'invoice:I-8': invoice:… is a reference"),
+        ("crm:1", "customer:cus_499N3X8XM5CNPS6H", Exit.REFUSED, "customer:… is kept for customer ids"),
     ],
 )
 def test_what_is_no_pair_is_one_line_and_nothing_is_written(
@@ -159,6 +162,11 @@ def test_actor_and_reason_have_their_limits(scv: Any):
     assert "actor: " in scv("link", "crm:1", "crm:2", "--actor", "", "--reason", "x").err
     assert "reason: " in scv("link", "crm:1", "crm:2", "--actor", "E-7", "--reason", "x" * 5_000).err
     assert scv("link", "crm:1", "crm:2", "--actor", "E-7").code == Exit.USAGE
+    for name, actor, reason in (("actor", " ", "x"), ("reason", "E-7", ""), ("reason", "E-7", " \u2003")):
+        said = scv("link", "crm:1", "crm:2", "--actor", actor, "--reason", reason)
+        assert (said.code, said.err.count("\n"), f"{name}: " in said.err) == (Exit.USAGE, 1, True)
+    said = scv("link", "crm:1", "crm:2", "--actor", "Matcher/", "--reason", "x")
+    assert (said.code, "matcher/ is no actor; name the program" in said.err) == (Exit.USAGE, True)
 
 
 def test_servers_that_are_away_are_code_7(scv: Any, tmp_path: Path):
@@ -276,6 +284,8 @@ def test_a_dry_run_tells_differences_and_changes_nothing(
     said = scv("dry-run", "--rules", str(rules))
     assert (said.code, "nothing would change" in said.out) == (Exit.OK, True)
     assert world() == before
+    said = scv("dry-run", "--rules", str(rules), "--generation", "g9")
+    assert (said.code, "no generation g9 there" in said.err) == (Exit.NOT_FOUND, True)
     rules.write_text("shared = 5")
     said = scv("dry-run", "--rules", str(rules))
     assert (said.code, "new.toml: shared: there is no such rule" in said.err) == (Exit.USAGE, True)
@@ -336,3 +346,5 @@ def test_a_decision_names_pairs_as_the_graph_does(installation: Installation):
     rules = installation.settings.identity_rules
     decision = decide("link", "crm:1", "phone:030 901820", "E-7", "x", rules)
     assert decision.ends == ("crm:1", "phone:+4930901820")
+    decision = decide("link", "crm:1", "crm:2", " Matcher/x", "x", rules)
+    assert (decision.event["data"]["actor"], decision.fact.by_program) == ("matcher/x", True)

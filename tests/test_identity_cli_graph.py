@@ -1,9 +1,8 @@
-"""What the commands `scv identity …` show, from graphs in memory: edges, picture, differences, holding."""
+"""What the commands `scv identity …` show, from graphs in memory: edges, picture, differences."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from io import StringIO
 from itertools import pairwise
@@ -13,49 +12,22 @@ from xml.etree import ElementTree
 import pytest
 from rich.console import Console
 
-from models.decoding import microseconds
 from models.identifiers import customer_id
-from models.link import LinkFact
 from models.rules import IdentityRules, SubjectRule
 from ops.identity_compare import Overlap, customers, differences, explained, moved, overlaps, under
 from ops.identity_dry_run import not_seen
-from ops.identity_edges import ShownGraph, shown_graph
+from ops.identity_edges import ShownGraph, shown_graph, shown_safely
 from ops.identity_layout import BOX_HEIGHT, ROWS_MAX, lay_out
 from ops.identity_picture import cut, picture
 from ops.identity_tree import tree
-from ops.identity_turns import GroupTold, Span, TurnRecord, TurnTold, holding
 from projections.graph import Graph, build
+from tests.identity_cli_world import Facts
 
 EXAMPLE = Path(__file__).resolve().parent.parent / "docs" / "pictures" / "identity-graph.svg"
 SWITCHBOARD = "phone:+49309009000"
 PHONE = "phone:+4930901820"
 EMAIL = "email:ada@example.com"
 SVG = "{http://www.w3.org/2000/svg}"
-
-
-class Facts(list[tuple[int, LinkFact]]):
-    """Link facts in the order they are told, one a day."""
-
-    def _at(self) -> int:
-        return microseconds(datetime(2026, 1, 5, tzinfo=UTC)) + len(self) * 86_400_000_000
-
-    def say(self, subject: str, *identifiers: str, verified: bool = False) -> None:
-        """A lane sees the subject, and what it states."""
-        for identifier in (None, *identifiers):
-            offset = len(self)
-            fact = LinkFact(
-                subject, "t-0", offset, self._at(), identifier, verified and identifier is not None
-            )
-            self.append((offset + 1, fact))
-
-    def command(self, verb: str, subject: str, other: str, actor: str, reason: str) -> None:
-        """A person or a program decides."""
-        offset = len(self)
-        fact = LinkFact(
-            subject, "identity.commands-0", offset, self._at(), other, command=verb, actor=actor,
-            reason=reason,
-        )  # fmt: skip
-        self.append((offset + 1, fact))
 
 
 def family() -> Facts:
@@ -74,6 +46,11 @@ def family() -> Facts:
     facts.command("link", "loyalty:L-31", "crm:4711", "E-7", "card shown at the till, same name")
     facts.command("unlink", "crm:4711", "crm:4712", "E-9", "father & daughter <one phone>")
     return facts
+
+
+def undecided() -> Facts:
+    """The family before a person has said that Ada and Ralph are two."""
+    return Facts(family()[:-1])
 
 
 def drawn(facts: Facts, subject: str) -> ShownGraph:
@@ -105,7 +82,6 @@ def test_every_edge_of_a_customer_has_its_status_and_what_stands_behind_it():
         ("crm:4712", customer_id("crm:4712"))
     ]
     assert {one.name: one.people for one in shown.identifiers}[SWITCHBOARD] == 7
-    assert [one.via for one in shown.matches] == ["phone"]
     assert shown.founder == "shop:88012"
 
 
@@ -117,9 +93,19 @@ def test_the_tree_tells_members_edges_decisions_and_matches():
         "shared, stated, stated by 7 people",
         "E-9: “father & daughter <one phone>”",
         f"crm:4712 of {customer_id('crm:4712')} → {PHONE}  rejected",
-        "possible matches",
     ):
         assert words in said, said
+    assert "possible matches\n    └── " in told(drawn(undecided(), "crm:4711"))
+
+
+def test_who_was_parted_by_a_person_is_no_possible_match_any_more():
+    for mine, other in (("crm:4711", "crm:4712"), ("crm:4712", "shop:88012")):
+        matches = drawn(undecided(), mine).matches
+        assert [(one.founder, one.via) for one in matches] == [(other, "phone")]
+        assert drawn(family(), mine).matches == ()
+    facts = undecided()
+    facts.command("unlink", "crm:4711", "crm:4712", "matcher/splink", "a program parts nobody")
+    assert len(drawn(facts, "crm:4711").matches) == 1
 
 
 def test_what_sources_wrote_is_text_in_tree_and_picture():
@@ -270,47 +256,20 @@ def test_a_command_on_a_value_that_is_blocked_by_now_is_none():
     assert heard[2] is None
 
 
-def turn(position: int, kind: str, before: Sequence[str], after: Sequence[str]) -> TurnRecord:
-    """A turn between customers whose members are letters, founded by the first of each."""
-    groups = [[GroupTold(customer_id(one[0]), one[0], list(one)) for one in side] for side in (before, after)]
-    return TurnRecord(f"mrg_{position}", "t", TurnTold("g1", position, kind, "r", *groups, []))
-
-
-def test_a_merge_holds_until_no_customer_has_members_of_two_sides():
-    merge = turn(5, "merged", ["ab", "cd"], ["abcd"])
-    still = holding(merge, [merge, turn(3, "split", ["abcd"], ["ab", "cd"])])
-    assert still.spans == [Span(customer_id("a"), "a", 5, None)]
-    assert still.ended_by is None
-    # Others join, one leaves: two sides are together all the same, under another id for a while.
-    turns = [
-        merge,
-        turn(7, "merged", ["0x", "abcd"], ["0abcdx"]),
-        turn(9, "split", ["0abcdx"], ["0abcd", "x"]),
-        turn(12, "split", ["0abcd"], ["0ab", "cd"]),
-        turn(20, "merged", ["cd", "z"], ["cdz"]),
-    ]
-    ended = holding(merge, [*turns, *turns])
-    assert ended.spans == [Span(customer_id("a"), "a", 5, 7), Span(customer_id("0"), "0", 7, 12)]
-    assert ended.ended_by is not None
-    assert ended.ended_by.id == "mrg_12"
-    assert ended.joined == {"0": 0}
-    assert ended.held(customer_id("a"), 5)
-    assert ended.held(customer_id("0"), 11)
-    assert not ended.held(customer_id("a"), 7)
-    assert not ended.held(customer_id("0"), 12)
-
-
-def test_an_exchange_holds_on_each_side_by_itself():
-    exchange = turn(5, "regrouped", ["ab", "cd"], ["ac", "bd"])
-    found = holding(exchange, [turn(8, "split", ["ac"], ["a", "c"])])
-    assert found.spans == [Span(customer_id("a"), "a", 5, 8), Span(customer_id("b"), "b", 5, None)]
-    assert found.ended_by is None
-
-
-def test_turns_of_another_generation_end_nothing():
-    merge = turn(5, "merged", ["a", "b"], ["ab"])
-    other = TurnRecord("mrg_x", "t", TurnTold("g2", 6, "split", "r", merge.data.after, merge.data.before, []))
-    assert holding(merge, [other]).ended_by is None
+def test_members_whose_names_look_alike_keep_their_edges():
+    facts = Facts()
+    for number, sign in enumerate("\u202e\u2028\ufffe"):
+        facts.say(f"app:{sign}", EMAIL, f"card:{number}")
+    facts.say("app:\ufffd", EMAIL, "card:plain")
+    shown = drawn(facts, "app:\ufffd")
+    safe = shown_safely(shown)
+    assert {one.subject for one in safe.members} == {
+        "app:\ufffd", "app:\ufffd (2)", "app:\ufffd (3)", "app:\ufffd (4)"
+    }  # fmt: skip
+    assert [one.subject for one in safe.edges if one.other == "card:plain"] == ["app:\ufffd"]
+    assert told(shown).count("card:") == 4
+    root = ElementTree.fromstring(picture(shown))
+    assert len([one for one in root.iter(f"{SVG}rect") if one.get("class") == "member"]) == 4
 
 
 def test_nobody_is_shown_for_a_subject_in_no_customer():

@@ -121,6 +121,20 @@ def test_a_reference_that_two_customers_named_is_ambiguous_and_says_through_whom
     }
 
 
+def test_a_reference_that_an_employee_named_leads_to_no_employee(world: LookupWorld) -> None:
+    asked = {"score": 9, "team_id": "T-1", "references": ["order:O-8", "case:S-5"]}
+    world.tell("service.employee_surveyed", "employee:E-7", **asked)
+    order(world, "employee:E-7", 8)
+    for placed in (False, True):
+        world.settle(placed=placed)
+        for name in ("order:O-8", "case:S-5", "employee:E-7"):
+            assert world.both(name)[:3] == ("none", None, [])
+    order(world, "crm:1", 8)
+    world.settle()
+    assert reasons(world.both("order:O-8")) == {"crm:1": [("order:O-8", "crm:1", "linking")]}
+    assert world.both("case:S-5").match == "none"
+
+
 def test_several_names_are_single_only_if_all_that_lead_anywhere_agree(world: LookupWorld) -> None:
     order(world, "crm:1", 8, PHONE, EMAIL)
     order(world, "crm:2", 9, PHONE, "email:bob@example.com")

@@ -21,6 +21,7 @@ from models.decoding import Event
 from projections.parts import SECTIONS
 from projections.reducers import Configuration
 from projections.section import Section
+from projections.seen import Seen, first_seen, joined
 from streams.folder import decode
 from tests.folding import as_consumed
 from tests.histories import history
@@ -43,7 +44,7 @@ def folded(section: type[Section], events: list[Event], subject: str) -> list[An
     for event in events:
         for place, add in table.get(event.type, []):
             states[place] = add(states[place], event)
-    return section.attributed(msgspec.json.decode(msgspec.json.encode(states)), subject)
+    return section.attributed(section.read(msgspec.json.encode(states)), subject)
 
 
 def three_states(section: type[Section], name: str, seed: int, cuts: tuple[int, int]) -> tuple[Any, Any, Any]:
@@ -91,4 +92,26 @@ def holds_float(value: Any) -> bool:
 @pytest.mark.parametrize("section", SECTIONS, ids=[section.name for section in SECTIONS])
 @given(seed=st.integers(0, 15))
 def test_parts_hold_no_floats(section: type[Section], seed: int) -> None:
-    assert not holds_float(folded(section, events_of(seed), "crm:1"))
+    states = msgspec.json.decode(msgspec.json.encode(folded(section, events_of(seed), "crm:1")))
+    assert not holds_float(states)
+
+
+@given(seed=st.integers(0, 15), cuts=st.tuples(st.integers(1, 2_000), st.integers(1, 2_000)))
+def test_what_parts_have_seen_joins_by_the_same_laws(seed: int, cuts: tuple[int, int]) -> None:
+    def seen_after(events: list[Event]) -> Seen:
+        found = first_seen(events[0])
+        for event in events[1:]:
+            found.note(event)
+        return found
+
+    events = events_of(seed)
+    low, high = sorted(1 + cut % (len(events) - 1) for cut in cuts)
+    a, b, c = seen_after(events[:low]), seen_after(events[low - 1 : high]), seen_after(events[high - 1 :])
+    assert joined(a, b) == joined(b, a)
+    assert joined(joined(a, b), c) == joined(a, joined(b, c))
+    assert a.last_event_us == max(event.occurred_us for event in events[:low])
+    assert (a.first_log_us, a.last_log_us) == (
+        min(event.log_us for event in events[:low]),
+        max(event.log_us for event in events[:low]),
+    )
+    assert joined(seen_after(events[:low]), seen_after(events[low:])) == seen_after(events)

@@ -14,9 +14,10 @@ import jsonschema
 import msgspec
 import pytest
 
+from models.bounds import EVIDENCE_MAX, MERGE_BYTES_MAX, MERGE_CUSTOMERS_MAX, MERGE_MEMBERS_MAX
 from models.identifiers import customer_id
-from models.link import LinkFact
-from models.merge import wire_turn
+from models.link import LinkFact, wire_link_fact
+from models.merge import Evidence, Group, Turn, wire_turn
 from models.rules import IdentityRules
 from models.schemas import merge_schema
 from projections.graph import Graph
@@ -103,6 +104,74 @@ def again(turn: Any, change: Any) -> str:
     instants = {edge.seen_us: rfc3339(edge.seen_us) for edge in turn.edges}
     value = wire_turn(turn, change.position, change.cause, "g1", rfc3339(change.log_us), instants)
     return msgspec.json.decode(value)["id"]
+
+
+# Names of 200 characters: of the longest ones in UTF-8, of those that JSON escapes, and plain ones.
+SIGNS = {"emoji": "\U0001f600", "quotes": '"', "controls": "\x01", "plain": "x", "umlauts": "ü"}
+# Customers before and after, each with so many members.
+SIZES = {
+    "kiosk": ([650, 650], [1300]),
+    "largest": ([10_000], [9_999, 1]),
+    "many": ([1] * 1_000, [1_000]),
+    "apart": ([10_000], [1] * 10_000),
+    "exchange": ([150] * 30, [150] * 30),
+}
+
+
+def great_turn(sign: str, sizes: tuple[list[int], list[int]]) -> Turn:
+    """A turn of very many members with very long names, and edges with very long reasons."""
+    sides = []
+    for side in sizes:
+        names = iter([f"crm:{number:06}{sign * 194}" for number in range(sum(side))])
+        groups = [tuple(next(names) for _ in range(size)) for size in side]
+        # The founder is the last by name, so that the first members leave it out.
+        sides.append(tuple(sorted(Group(group[-1], group) for group in groups)))
+    edge = Evidence(
+        f"crm:{sign * 200}", f"email:{sign * 600}", "linking", "person", 5, sign * 255, sign * 4_000
+    )
+    return Turn("regrouped", sides[0], sides[1], (edge,) * EVIDENCE_MAX)
+
+
+@pytest.mark.parametrize("sign", SIGNS.values(), ids=list(SIGNS))
+@pytest.mark.parametrize("sizes", SIZES.values(), ids=list(SIZES))
+def test_no_turn_is_too_large_for_kafka_whatever_names_it_holds(
+    sign: str, sizes: tuple[list[int], list[int]]
+) -> None:
+    turn = great_turn(sign, sizes)
+    value = wire_turn(turn, 2**53, "unlinked_by_program", "g" * 50, "2026-03-01T10:00:00.123456Z", {5: "t"})
+    assert len(value) <= MERGE_BYTES_MAX
+    told = msgspec.json.decode(value)
+    data = told["data"]
+    assert data["truncated"] is True
+    assert (data["before_count"], data["after_count"]) == (len(turn.before), len(turn.after))
+    assert told["subject"] == data["after"][0]["customer_id"]
+    assert data["edges"]
+    for named, groups in ((data["before"], turn.before), (data["after"], turn.after)):
+        assert len(named) == min(len(groups), MERGE_CUSTOMERS_MAX)
+        for one, group in zip(named, groups, strict=False):
+            assert (one["founder"], one["member_count"]) == (group.founder, len(group.members))
+            assert group.founder in one["members"]
+            assert one["members"] == sorted({*one["members"]})
+            assert {*one["members"]} <= {*group.members}
+            assert len(one["members"]) <= MERGE_MEMBERS_MAX
+
+
+def test_members_are_all_named_as_long_as_they_are_few() -> None:
+    names = tuple(f"web:3f9c7a52-90aa-4d1c-8a53-{number:012}" for number in range(MERGE_MEMBERS_MAX))
+    one, other = (Group(some[-1], some) for some in (names[:60], names[60:]))
+    turn = Turn("split", (Group(names[-1], names),), (one, other), ())
+    data = msgspec.json.decode(wire_turn(turn, 1, "stated", "g1", "t", {}))["data"]
+    assert (data["truncated"], data["before"][0]["members"]) == (False, list(names))
+    assert [group["members"] for group in data["after"]] == [list(names[:60]), list(names[60:])]
+
+
+@pytest.mark.parametrize("sign", SIGNS.values(), ids=list(SIGNS))
+def test_a_link_fact_is_small_whatever_it_holds(sign: str) -> None:
+    fact = LinkFact(
+        f"crm:{sign * 200}", "identity.commands-0", 2**53, 2**53, f"email:{sign * 600}", verified=True,
+        command="verify", actor=sign * 255, reason=sign * 4_000,
+    )  # fmt: skip
+    assert len(wire_link_fact(fact)) <= MERGE_BYTES_MAX
 
 
 def test_the_page_has_a_line_for_every_rule_and_kind() -> None:

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.identifiers import BLOCKED_VALUES, normalise
+from models.rule_mistakes import MISTAKES_TOLD
 from models.rules import (
     BLOCKED_MAX,
     Blocked,
@@ -241,6 +242,11 @@ def test_rules_cannot_be_changed_once_read() -> None:
         ("[subjects.crm]\nregion = 'EU'", "[subjects.crm] region: 'EU' has no numbering plan"),
         ("[subjects.employee]", "[subjects.employee]: employees never become customers; take this table out"),
         ("[identifiers.employee]", "[identifiers.employee]: employees never become customers"),
+        ("[subjects.customer]", "[subjects.customer]: look-ups read customer:… as a customer id; take this"),
+        ("[identifiers.customer]", "[identifiers.customer]: look-ups read customer:… as a customer id"),
+        ("[identifiers.order]", "[identifiers.order]: references say what something is about, not who"),
+        ("[identifiers.case]", "[identifiers.case]: references say what something is about"),
+        ("[subjects.invoice]", "[subjects.invoice]: references say what something is about"),
         ("[subjects.a]\n[identifiers.a]", "[subjects.a]: is under [identifiers] too; what writes events"),
         ("[identifiers.email]\nperson = true", "[identifiers.email] person: there is no such rule; there"),
         ("[identifiers.email]\nform = 'mail'", "[identifiers.email] form: 'mail' is no form; give one"),
@@ -263,6 +269,39 @@ def test_a_wrong_file_is_one_line_with_the_key_what_is_wrong_and_what_to_do(
         rules_of(text, tmp_path)
     line = str(wrong.value)
     assert line.startswith(f"{tmp_path / 'rules.toml'}: ") and told in line and "\n" not in line
+
+
+def test_all_mistakes_of_a_file_are_told_a_line_each(tmp_path: Path) -> None:
+    wrong = """
+        regoin = "AT"
+        shared_above = 0
+        [subjects.crm]
+        strength = 101
+        [subjects.employee]
+        [subjects.phone]
+        [identifiers.phone]
+        form = "mail"
+        [subjects.tax]
+        [identifiers.tax]
+        [blocked]
+        mailboxes = ["kasse", "filiale"]
+    """
+    with pytest.raises(RulesError) as refused:
+        rules_of(wrong, tmp_path)
+    first, *others = str(refused.value).split("\n")
+    assert first == f"{tmp_path / 'rules.toml'}: 9 mistakes"
+    assert sorted(line.split(":")[0] for line in others) == sorted(
+        ["regoin", "shared_above", "[subjects.crm] strength", "[subjects.employee]", "[subjects.phone]",
+         "[identifiers.phone] form", "[subjects.tax]", "[blocked] mailboxes", "[blocked] mailboxes"]
+    )  # fmt: skip
+
+
+def test_of_a_great_many_mistakes_the_first_are_told_and_the_others_counted(tmp_path: Path) -> None:
+    with pytest.raises(RulesError) as refused:
+        rules_of("".join(f"[subjects.s{number}]\nstrength = 0\n" for number in range(60)), tmp_path)
+    lines = str(refused.value).split("\n")
+    assert (lines[0], lines[-1]) == (f"{tmp_path / 'rules.toml'}: 60 mistakes", "… and 10 more")
+    assert len(lines) == 1 + MISTAKES_TOLD + 1
 
 
 def test_a_file_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:

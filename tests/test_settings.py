@@ -11,6 +11,7 @@ import pytest
 
 from models.rules import IdentityRules
 from models.settings import CONFIG_VARIABLE, Settings
+from ops import cli
 from ops.configured import settings_with
 from ops.failures import Exit, Failure
 
@@ -107,6 +108,21 @@ def test_wrong_rules_are_one_line_before_anything_is_connected_to(
     assert failed.value.code == Exit.USAGE
     assert told in str(failed.value) and str(failed.value).startswith(f"{rules}: ")
     assert "\n" not in str(failed.value)
+
+
+def test_a_command_tells_all_mistakes_of_the_rules_a_line_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rules = tmp_path / "rules.toml"
+    rules.write_text("region = 'XX'\n[subjects.crm]\nstrenght = 5\n")
+    by_setting = (str(rules), ["inspect", "crm:1"])
+    by_option = ("", ["identity", "dry-run", "--rules", str(rules)])
+    for setting, arguments in (by_setting, by_option):
+        monkeypatch.setenv("SCV_RULES", setting)
+        assert cli.run(arguments) == Exit.USAGE
+        first, *others = capsys.readouterr().err.splitlines()
+        assert first == f"scv: {rules}: 2 mistakes"
+        assert [line.split(":")[0] for line in others] == ["  region", "  [subjects.crm] strenght"]
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,6 @@ CAUGHT_BY: dict[Mutant, str] = {
     mutants.ForgetsMarks: "marks are left|is closed",
     mutants.KeepsItsFooting: "marks are left",
     mutants.FoldsAnyRange: f"{TWICE}|is committed|missing|next, end",
-    mutants.AnyProfileIsABase: STALE,
     mutants.Reconnects: "marks are left|is closed|next, end|missing|reference|lanes",
     graph_mutants.ReadsAnyNode: MISHEARD,
     graph_mutants.RemembersNodes: MISHEARD,
@@ -58,6 +57,10 @@ CAUGHT_BY: dict[Mutant, str] = {
 
 # What these do takes two faults at two places: seeds hardly find it, so it is written by hand.
 CAUGHT_BY_HAND: dict[Mutant, tuple[type[Scene], Callable[..., None]]] = {
+    mutants.AnyProfileIsABase: (
+        Scene,
+        test_simulation.test_changed_sections_are_not_written_upon_an_older_profile,
+    ),
     mutants.NotesOnlyOnce: (
         Scene,
         test_simulation.test_lanes_noted_before_a_commit_survive_a_store_that_went_back_in_between,

@@ -11,10 +11,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from aiokafka.errors import KafkaConnectionError, KafkaError
 
 from eventlog.apache import ApacheBroker
 from eventlog.embedded import EmbeddedBroker
 from eventlog.producing import LogProducer
+from streams.app import broker_away
 from tests import servers
 from tests.lane_recorder import (
     LANES,
@@ -77,6 +79,14 @@ def told(db: sqlite3.Connection, event: str, worker: str | None = None) -> int:
     """How many events of this kind there are."""
     query = "select count(*) from events where event = ? and worker = ifnull(?, worker)"
     return db.execute(query, (event, worker)).fetchone()[0]
+
+
+def test_a_broker_that_goes_as_a_worker_starts_is_away() -> None:
+    # What aiokafka says, word for word, when nobody answers any more after the first answer.
+    assert broker_away(KafkaError("Unable to get cluster metadata over all known brokers"))
+    assert broker_away(KafkaConnectionError())
+    assert not broker_away(KafkaError("Unexpected error during batch delivery"))
+    assert not broker_away(ValueError("cluster metadata"))
 
 
 def test_a_signal_ends_a_worker_cleanly(embedded: str, tmp_path: Path, shared: sqlite3.Connection) -> None:

@@ -92,6 +92,11 @@ def readable(shelf: Shelf) -> Readable:
     return found
 
 
+def together(found: Readable) -> dict[str, Placing]:
+    """The memberships that say something; of others only those have one who were with somebody once."""
+    return {name: one for name, one in found.memberships.items() if one != Placing(name, (name,), {}, ())}
+
+
 def without_position(sections: Mapping[str, bytes]) -> Sections:
     """The sections, `meta` decoded, with the sum of revisions in place of the version."""
     meta = msgspec.json.decode(sections["meta"])

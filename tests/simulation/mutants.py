@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 
 from models.record import Lane
 from projections.assembling import Member
-from projections.parts import Part
 from stores.store import Commit, Loaded, ProfileWrite
 from streams.assembler import Assembler, Customer
 from streams.lane_worker import FoldingWorker, Held, Round
@@ -144,12 +143,9 @@ class _FromMemory(Assembler):
     worker: FoldingWorker
 
     def _parts(
-        self,
-        customers: Sequence[Customer],
-        lanes: Mapping[str, frozenset[Lane]],
-        fresh: Mapping[str, tuple[Lane, Part]],
+        self, customers: Sequence[Customer], lanes: Mapping[str, frozenset[Lane]], *, fresh: bool
     ) -> dict[str, list[Member]]:
-        found = super()._parts(customers, lanes, fresh)
+        found = super()._parts(customers, lanes, fresh=fresh)
         for subject, members in found.items():
             for number, one in enumerate(members):
                 lane = Lane.parse(one.lane)
@@ -195,12 +191,8 @@ class NotesOnlyOnce(FoldingWorker):
 
 
 class _ShowsAnything(Assembler):
-    def assemble(
-        self, marked: Mapping[str, Mapping[Lane, int]], fresh: Mapping[str, tuple[Lane, Part]]
-    ) -> set[str]:
-        return super().assemble(
-            {subject: dict.fromkeys(lanes, -1) for subject, lanes in marked.items()}, fresh
-        )
+    def assemble(self, marked: Mapping[str, Mapping[Lane, int]]) -> set[str]:
+        return super().assemble({subject: dict.fromkeys(lanes, -1) for subject, lanes in marked.items()})
 
 
 class ClosesWhatItDoesNotShow(FoldingWorker):

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 
-from streams import assembler, folder, graph_cache, identity_writer
+from streams import assembler, folder, graph_cache, identity_writer, lane_worker
 from tests.simulation.cases import Kinds, case
 from tests.simulation.verdict import check
 from tests.simulation.world import World
@@ -52,6 +52,9 @@ BOUNDS = (
     (graph_cache, "NODES_MAX", (0, 5)),
     (assembler, "CUSTOMERS_AT_ONCE", (1, 2)),
     (assembler, "VIEWS_MAX", (0, 1)),
+    (lane_worker, "BEHIND_RECORDS", (0, 3)),
+    (lane_worker, "BEHIND_MS", (5, 100)),
+    (lane_worker, "POSTPONED_MAX", (0, 2)),
 )
 
 
