@@ -21,7 +21,7 @@ from models.identifiers import customer_id, is_employee, namespace_of
 from models.link import LinkFact
 from models.rules import IdentityRules
 from projections.graph_changes import Change, Moves, told
-from projections.graph_nodes import MemoryNodes, Node, Nodes, Placement, alone
+from projections.graph_nodes import PROGRAM, MemoryNodes, Node, Nodes, Placement, alone
 from projections.graph_reach import Reach
 from projections.graph_record import record, statements
 from projections.placing import placements
@@ -97,6 +97,7 @@ class Graph:
             or subject.pairs
             or subject.stubs
             or subject.voids
+            or subject.floor != PROGRAM
             or subject.founder != (name if subject.out or subject.founder else None)
             or len(subject.out) + 2 > min(FEW, self.rules.component_max)
         ):

@@ -330,3 +330,13 @@ def test_possible_matches_are_twenty_at_most() -> None:
         story.states(f"crm:{number}", "phone:desk")
     related = [(f"crm:{number}", "phone") for number in range(11, 31)]
     assert story.related("crm:10") == tuple(related)
+
+
+def test_who_is_alone_since_others_are_too_many_is_no_commonplace() -> None:
+    """Found by a seed of a campaign: the phone is too weak for a component that was cut off from a hub."""
+    story = Story(plain_rules(component_max=3))
+    story.states("crm:1", "email:ada").states("web:2", "email:ada").states("web:3", "email:ada")
+    story.states("web:4", "email:ada", verified=True).states("web:4", "phone:1")
+    placed = story.graph.placement_of("web:4")
+    assert placed is not None
+    assert placed.statuses == {"phone:1": "rejected"}
