@@ -17,7 +17,6 @@ from eventlog.errors import ProduceFailed
 from models.catalogue import DEAD_LETTER_TOPIC
 from models.identifiers import customer_id
 from stores.store import StoreAway
-from streams import lane_worker
 from tests.simulation.actors import Actor
 from tests.simulation.cases import LINKS
 from tests.simulation.faults import POINTS
@@ -270,76 +269,6 @@ def test_changed_sections_are_not_written_upon_an_older_profile(scene: Scene) ->
     scene.step(scene.first, 1, MARKETING)
     profile = scene.profile(ADAS)
     assert profile is not None and b"O-2" in profile.sections["sales"], "profile without the order"
-    scene.ends_well()
-
-
-# Far behind, customers wait.
-
-
-@pytest.fixture
-def patient(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A single record is far behind, and nothing is due by time."""
-    monkeypatch.setattr(lane_worker, "BEHIND_RECORDS", 0)
-    monkeypatch.setattr(lane_worker, "BEHIND_MS", 1_000_000)
-
-
-@pytest.mark.usefixtures("patient")
-def test_far_behind_marks_stay_open_and_are_assembled_when_the_end_comes(scene: Scene) -> None:
-    scene.step(scene.first, 1, SALES)
-    state = scene.world.shelf.lane(SALES)
-    assert (state.next_offset, state.assembled_offset, set(state.marks)) == (3, 2, {ADA})
-    assert version(scene) == "0.3"
-    scene.step(scene.first)
-    state = scene.world.shelf.lane(SALES)
-    assert (state.assembled_offset, dict(state.marks)) == (state.next_offset, {})
-    assert version(scene) == "0.5"
-    scene.ends_well()
-
-
-@pytest.mark.usefixtures("patient")
-def test_what_waits_is_told_by_time_or_when_much_waits(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lane_worker, "POSTPONED_MAX", 0)
-    scene.step(scene.first, 1, SALES)
-    assert scene.world.shelf.lane(SALES).assembled_offset == 3
-    monkeypatch.undo()
-    monkeypatch.setattr(lane_worker, "BEHIND_RECORDS", 0)
-    monkeypatch.setattr(lane_worker, "BEHIND_MS", 0)
-    scene.step(scene.first, 1, SALES)
-    assert scene.world.shelf.lane(SALES).assembled_offset == 4
-    scene.ends_well()
-
-
-@pytest.mark.usefixtures("patient")
-def test_killed_while_customers_wait_it_leaves_their_marks(scene: Scene) -> None:
-    scene.step(scene.first, 1, SALES)
-    scene.on("between membership and parts", kill)
-    scene.step(scene.first)
-    scene.ends_well()
-
-
-# Found by a seed of a campaign: such a lane was told as not assembled for ever.
-@pytest.mark.parametrize("time", [1, 2])
-def test_a_lane_that_waits_without_marks_is_not_forgotten(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch, time: int
-) -> None:
-    scene.step(scene.first, 2, SALES)
-    monkeypatch.setattr(lane_worker, "BEHIND_RECORDS", 0)
-    monkeypatch.setattr(lane_worker, "BEHIND_MS", 1_000_000)
-    scene.step(scene.first, 1)
-    assert not scene.world.shelf.lane(SALES).marks
-    scene.on("flush", not_acknowledged, time)
-    scene.step(scene.first, 100, MARKETING)
-    scene.first.idle()
-    assert scene.world.shelf.lane(SALES).assembled_offset == scene.next_offset(SALES)
-    scene.ends_well()
-
-
-@pytest.mark.usefixtures("patient")
-def test_a_zombie_that_waited_puts_no_profile_back(scene: Scene) -> None:
-    scene.step(scene.first, 1, SALES)
-    take_over(scene.world, scene.first)
-    scene.step(scene.first)
-    assert version(scene) == "0.5"
     scene.ends_well()
 
 
