@@ -79,21 +79,9 @@ def lines(result: Mapping[str, Any]) -> list[str]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print, keep."""
     parser = keeping.options("backlog", __doc__ or "")
-    parser.add_argument("--events", type=int, help=f"in the backlog ({FULL.events})")
-    parser.add_argument("--subjects", type=int, help=f"customers that they are about ({FULL.subjects})")
-    parser.add_argument("--repeat", type=int, help=f"runs of each contender ({FULL.repeat})")
-    parser.add_argument("--seconds", type=float, help=f"stop a run after so long ({FULL.seconds_max:.0f})")
-    parser.add_argument("--contender", action="append", choices=sorted(CONTENDERS), help="only these")
+    keeping.throughput_options(parser, FULL)
     arguments = parser.parse_args(argv)
-    changes = {
-        "events": arguments.events,
-        "subjects": arguments.subjects,
-        "repeat": arguments.repeat,
-        "seconds_max": arguments.seconds,
-        "contenders": tuple(arguments.contender) if arguments.contender else None,
-    }
-    plan = QUICK if arguments.quick else FULL
-    plan = plan._replace(**{name: value for name, value in changes.items() if value is not None})
+    plan: Plan = keeping.planned(QUICK if arguments.quick else FULL, **keeping.of_throughput(arguments))
     return keeping.run("backlog", arguments, lambda broker: measure(plan, broker), lines)
 
 

@@ -26,7 +26,7 @@ from benchmarks import graph_cost, graph_latency, graph_report, graph_stages, gr
 from benchmarks.contenders import Ended
 from benchmarks.graph_population import customers
 from benchmarks.graph_throughput import WrongGraph
-from benchmarks.keeping import RESULTS, keep
+from benchmarks.keeping import RESULTS, keep, planned
 from benchmarks.servers import KINDS, Servers, unavailable
 from eventlog.errors import LogError
 
@@ -115,9 +115,8 @@ def _parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print, keep. The exit code is 1 with a line on stderr when something failed."""
     arguments = _parser().parse_args(argv)
-    plan = QUICK if arguments.quick else FULL
     named = {name: getattr(arguments, name) for name in ("customers", "repeat", "merges", "broker")}
-    plan = plan._replace(**{name: value for name, value in named.items() if value is not None})
+    plan: Plan = planned(QUICK if arguments.quick else FULL, **named)
     if reason := usage.available() or unavailable(plan.broker):
         print(f"benchmarks.graph: {reason}", file=sys.stderr)
         return 1

@@ -10,6 +10,8 @@ Guarantees:
 
 from __future__ import annotations
 
+import argparse
+from pathlib import Path
 from typing import NamedTuple
 
 from models.decoding import Event, fast_decoder
@@ -20,6 +22,16 @@ from projections.reducers import Configuration
 
 # What a state is said to be folded in, since it is that of no single lane.
 LANE = "all"
+
+
+def arguments(purpose: str | None) -> argparse.Namespace:
+    """What every contender is told on its command line."""
+    parser = argparse.ArgumentParser(description=purpose)
+    for name in ("--kafka", "--redis", "--group"):
+        parser.add_argument(name, required=True)
+    parser.add_argument("--counter", required=True, type=Path, help="the file of `benchmarks.counting`")
+    parser.add_argument("--session-timeout", type=float, help="seconds, of whoever joins a group")
+    return parser.parse_args()
 
 
 class Folded(NamedTuple):
@@ -65,4 +77,4 @@ class Job:
         return profile.sections, profile.version, profile.view
 
 
-__all__ = ["Event", "Folded", "Job", "Part", "View", "empty", "pack", "unpack"]
+__all__ = ["Event", "Folded", "Job", "Part", "View", "arguments", "empty", "pack", "unpack"]

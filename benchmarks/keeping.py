@@ -20,7 +20,7 @@ from typing import Any
 
 from benchmarks import usage
 from benchmarks.checking import WrongProfiles
-from benchmarks.contenders import Ended
+from benchmarks.contenders import CONTENDERS, Ended
 from benchmarks.servers import KINDS, Servers, preferred, unavailable
 from eventlog.errors import LogError
 
@@ -41,6 +41,31 @@ def options(name: str, purpose: str) -> argparse.ArgumentParser:
     )
     parser.add_argument("--out", type=Path, help="file for the result, instead of one in benchmarks/results/")
     return parser
+
+
+def throughput_options(parser: argparse.ArgumentParser, full: Any) -> None:
+    """What a throughput of several contenders can be told; `full` is the plan that they change."""
+    parser.add_argument("--events", type=int, help=f"in the backlog ({full.events})")
+    parser.add_argument("--subjects", type=int, help=f"customers that they are about ({full.subjects})")
+    parser.add_argument("--repeat", type=int, help=f"runs of each contender ({full.repeat})")
+    parser.add_argument("--seconds", type=float, help=f"stop a run after so long ({full.seconds_max:.0f})")
+    parser.add_argument("--contender", action="append", choices=sorted(CONTENDERS), help="only these")
+
+
+def of_throughput(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What was chosen of those options, under the names that plans have for them."""
+    return {
+        "events": arguments.events,
+        "subjects": arguments.subjects,
+        "repeat": arguments.repeat,
+        "seconds_max": arguments.seconds,
+        "contenders": tuple(arguments.contender) if arguments.contender else None,
+    }
+
+
+def planned(plan: Any, **chosen: Any) -> Any:
+    """The plan with what was chosen on the command line; None is not chosen."""
+    return plan._replace(**{name: value for name, value in chosen.items() if value is not None})
 
 
 def say(name: str, text: str) -> None:

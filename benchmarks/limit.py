@@ -18,11 +18,9 @@ a crash it would have to begin anew, with an empty store.
 
 from __future__ import annotations
 
-import argparse
 import gc
 import socket
 from collections import OrderedDict
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -30,7 +28,7 @@ import hiredis
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message, TopicPartition
 
 from benchmarks.counting import EventCounter
-from benchmarks.job import Job, Part, View, pack, unpack
+from benchmarks.job import Job, Part, View, arguments, pack, unpack
 from eventlog.topics import DOMAIN_TOPICS
 
 # As many as scv takes in a round.
@@ -170,16 +168,11 @@ def consumer(bootstrap: str, group: str) -> Consumer:
 
 def main() -> None:
     """Run until killed."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--kafka", required=True)
-    parser.add_argument("--redis", required=True)
-    parser.add_argument("--group", required=True)
-    parser.add_argument("--counter", required=True, type=Path)
-    arguments = parser.parse_args()
+    told = arguments(__doc__)
     gc.disable()
-    counter = EventCounter(arguments.counter)
-    customers = Customers(arguments.redis, arguments.group)
-    client = consumer(arguments.kafka, arguments.group)
+    counter = EventCounter(told.counter)
+    customers = Customers(told.redis, told.group)
+    client = consumer(told.kafka, told.group)
     sent = 0
     while True:
         records = client.consume(BATCH_RECORDS, BATCH_SECONDS)

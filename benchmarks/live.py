@@ -103,27 +103,19 @@ def _say(text: str) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = keeping.options("live", __doc__ or "")
-    parser.add_argument("--events", type=int, help=f"in the backlog ({FULL.events})")
-    parser.add_argument("--subjects", type=int, help=f"customers that they are about ({FULL.subjects})")
-    parser.add_argument("--repeat", type=int, help=f"runs of each contender ({FULL.repeat})")
-    parser.add_argument("--seconds", type=float, help=f"stop a run after so long ({FULL.seconds_max:.0f})")
+    keeping.throughput_options(parser, FULL)
     parser.add_argument("--rate", type=int, help=f"events a second for the latency ({FULL.latency_rate})")
-    parser.add_argument("--contender", action="append", choices=sorted(CONTENDERS), help="only these")
     return parser
 
 
 def _planned(arguments: argparse.Namespace) -> Plan:
-    changes = {
-        "events": arguments.events,
-        "subjects": arguments.subjects,
-        "repeat": arguments.repeat,
-        "seconds_max": arguments.seconds,
-        "seconds_max_by_event": arguments.seconds,
-        "latency_rate": arguments.rate,
-        "contenders": tuple(arguments.contender) if arguments.contender else None,
-    }
-    plan = QUICK if arguments.quick else FULL
-    return plan._replace(**{name: value for name, value in changes.items() if value is not None})
+    plan: Plan = keeping.planned(
+        QUICK if arguments.quick else FULL,
+        seconds_max_by_event=arguments.seconds,
+        latency_rate=arguments.rate,
+        **keeping.of_throughput(arguments),
+    )
+    return plan
 
 
 def main(argv: Sequence[str] | None = None) -> int:

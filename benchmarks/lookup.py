@@ -188,8 +188,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, help=f"how long each way ({FULL.seconds:.0f})")
     arguments = parser.parse_args(argv)
     chosen = {name: getattr(arguments, name) for name in ("customers", "rate", "events_rate", "seconds")}
-    plan = QUICK if arguments.quick else FULL
-    plan = plan._replace(**{name: value for name, value in chosen.items() if value is not None})
+    plan: Plan = keeping.planned(QUICK if arguments.quick else FULL, **chosen)
     return keeping.run("lookup", arguments, lambda broker: measure(plan, broker), lines)
 
 

@@ -84,8 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "events": arguments.events,
         "subjects": arguments.subjects,
     }
-    plan = QUICK if arguments.quick else FULL
-    plan = plan._replace(**{name: value for name, value in changes.items() if value is not None})
+    plan: Plan = keeping.planned(QUICK if arguments.quick else FULL, **changes)
     return keeping.run("memory", arguments, lambda broker: measure(plan, broker), lines)
 
 

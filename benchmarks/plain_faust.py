@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
 from typing import Any
 
 import faust
@@ -21,7 +20,7 @@ import redis
 from faust.types import EventT, StreamT
 
 from benchmarks.counting import EventCounter
-from benchmarks.job import Job
+from benchmarks.job import Job, arguments
 from eventlog.topics import DOMAIN_TOPICS
 
 
@@ -47,22 +46,20 @@ class Customers:
         self.counter.add()
 
 
-def build(arguments: argparse.Namespace) -> faust.App:
+def build(told: argparse.Namespace) -> faust.App:
     """The app: an agent for each topic."""
     app = faust.App(
-        arguments.group,
-        broker=f"kafka://{arguments.kafka}",
-        broker_session_timeout=arguments.session_timeout,
-        broker_heartbeat_interval=arguments.session_timeout / 3,
+        told.group,
+        broker=f"kafka://{told.kafka}",
+        broker_session_timeout=told.session_timeout,
+        broker_heartbeat_interval=told.session_timeout / 3,
         consumer_auto_offset_reset="earliest",
         topic_disable_leader=True,
         web_enabled=False,
         # Below the working directory, which goes away with the process.
         datadir="faust-data",
     )
-    customers = Customers(
-        redis.Redis.from_url(arguments.redis), arguments.group, EventCounter(arguments.counter)
-    )
+    customers = Customers(redis.Redis.from_url(told.redis), told.group, EventCounter(told.counter))
     for topic in DOMAIN_TOPICS:
         app.agent(_raw(app, topic), name=topic)(_agent(topic, customers))
     return app
@@ -83,13 +80,7 @@ def _agent(topic: str, customers: Customers) -> Callable[[StreamT[Any]], Awaitab
 
 def main() -> None:
     """Run until a signal."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--kafka", required=True)
-    parser.add_argument("--redis", required=True)
-    parser.add_argument("--group", required=True)
-    parser.add_argument("--counter", required=True, type=Path)
-    parser.add_argument("--session-timeout", required=True, type=float)
-    faust.Worker(build(parser.parse_args()), loglevel="error").execute_from_commandline()
+    faust.Worker(build(arguments(__doc__)), loglevel="error").execute_from_commandline()
 
 
 if __name__ == "__main__":

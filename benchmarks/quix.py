@@ -23,7 +23,6 @@ from __future__ import annotations
 
 import argparse
 from functools import reduce
-from pathlib import Path
 from typing import Any
 
 import redis
@@ -32,7 +31,7 @@ from quixstreams.dataframe import StreamingDataFrame
 from quixstreams.sinks.base import BaseSink
 
 from benchmarks.counting import EventCounter
-from benchmarks.job import Folded, Job
+from benchmarks.job import Folded, Job, arguments
 from eventlog.topics import DOMAIN_TOPICS
 
 CHECKPOINT_SECONDS = 1.0
@@ -64,22 +63,22 @@ class Profiles(BaseSink):
         self.latest, self.count = {}, 0
 
 
-def build(arguments: argparse.Namespace) -> Application:
+def build(told: argparse.Namespace) -> Application:
     """The application, ready to run."""
     app = Application(
-        broker_address=arguments.kafka,
-        consumer_group=arguments.group,
+        broker_address=told.kafka,
+        consumer_group=told.group,
         auto_offset_reset="earliest",
         commit_interval=CHECKPOINT_SECONDS,
         consumer_extra_config={
-            "session.timeout.ms": int(arguments.session_timeout * 1000),
+            "session.timeout.ms": int(told.session_timeout * 1000),
             "fetch.wait.max.ms": FETCH_WAIT_MS,
         },
         # Below the working directory, which goes away with the process.
         state_dir="quix-state",
         loglevel="ERROR",
     )
-    job = Job(arguments.group)
+    job = Job(told.group)
 
     def fold(value: bytes, key: bytes, timestamp_ms: int, headers: Any, state: State) -> Folded:
         at = message_context()
@@ -91,20 +90,14 @@ def build(arguments: argparse.Namespace) -> Application:
     topics = [app.topic(name, key_deserializer="bytes", value_deserializer="bytes") for name in DOMAIN_TOPICS]
     frames = [app.dataframe(topic) for topic in topics]
     events = reduce(StreamingDataFrame.concat, frames)
-    sink = Profiles(redis.Redis.from_url(arguments.redis), arguments.group, EventCounter(arguments.counter))
+    sink = Profiles(redis.Redis.from_url(told.redis), told.group, EventCounter(told.counter))
     events.apply(fold, stateful=True, metadata=True).sink(sink)
     return app
 
 
 def main() -> None:
     """Run until a signal."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--kafka", required=True)
-    parser.add_argument("--redis", required=True)
-    parser.add_argument("--group", required=True)
-    parser.add_argument("--counter", required=True, type=Path)
-    parser.add_argument("--session-timeout", required=True, type=float)
-    build(parser.parse_args()).run()
+    build(arguments(__doc__)).run()
 
 
 if __name__ == "__main__":

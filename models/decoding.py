@@ -157,8 +157,8 @@ def fast_decoder(topic: str) -> Callable[[bytes, bytes | None, int], Event | Non
     names = {_envelope(name): name for name in types_of(topic)}
     decode = msgspec.json.Decoder(Union[tuple(names)], strict=True).decode  # noqa: UP007
     doubts = {kind: doubt for kind, name in names.items() if (doubt := _doubt(EVENT_TYPES[name])) is not None}
-    # Data of an older version may happen to fit today's shape: only the current one, or none named, is fast.
     reserved = f"{CUSTOMER_NAMESPACE}:".encode()
+    # Data of an older version may happen to fit today's shape: only the current one, or none named, is fast.
     endings = {kind: f"/{EVENT_TYPES[name].version}" for kind, name in names.items()}
 
     def fast(value: bytes, key: bytes | None, log_us: int) -> Event | None:

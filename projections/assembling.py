@@ -94,7 +94,7 @@ class View:
 
 
 class Profile(msgspec.Struct):
-    """One assembled customer. `sections` are JSON: all of them, or those that differ from the view given."""
+    """One assembled customer. `sections` are JSON: all, or those that may differ from the view given."""
 
     customer_id: str
     founder: str
@@ -145,11 +145,8 @@ def assemble(
         flat = _write(summary(view.facts))
         if flat != view.summary:
             sections["summary"] = view.summary = flat
-    revisions = 0
-    for one in members:
-        revisions += one.part.revision
-    version = f"{position}.{revisions}"
-    sections["meta"] = _meta(seen, labels, version, truncated)
+    revisions = sum([one.part.revision for one in members])
+    sections["meta"] = _meta(seen, labels, f"{position}.{revisions}", truncated)
     return Profile(customer_id(founder), founder, position, revisions, sections, view)
 
 
@@ -160,17 +157,19 @@ def _touched(members: Sequence[Member], view: View) -> set[int]:
     """The sections that a part says something else of than the view knows; the view knows it from now on."""
     touched: set[int] = set()
     known, now = view.changed, dict[tuple[str, str], list[int]]()
+    added = 0
     for one in members:
         key, changed = one[:2], one.part.changed
         now[key] = changed
         before = known.get(key)
         if before is None:
+            added += 1
             touched.update(place for place, at in enumerate(changed) if at)
         elif before != changed:
             touched.update(
                 place for place, (was, at) in enumerate(zip(before, changed, strict=True)) if was != at
             )
-    if len(known) > len(now) or known.keys() - now.keys():
+    if len(known) + added > len(now):
         for key in known.keys() - now.keys():
             touched.update(place for place, at in enumerate(known[key]) if at)
     view.changed = now
@@ -186,8 +185,7 @@ def _section(place: int, members: Sequence[Member], view: View, sections: dict[s
         if view.placed != ALONE:
             rendered = as_placed(rendered, view.placed.statuses, view.placed.related)
         view.identifiers = list(states[IDENTIFIERS][1])
-        before, _, after = _write(rendered.document).partition(_EMPTY_SUBJECTS)
-        view.identity = (before, after)
+        view.identity = _around_subjects(_write(rendered.document))
     elif section.name != "summary":
         sections[section.name] = _write(rendered.document)
     if rendered.truncated:
@@ -213,6 +211,11 @@ def _merged(members: Sequence[Member], place: int) -> list[Any]:
     return section.zero() if merged is None else merged
 
 
+def _around_subjects(identity: bytes) -> tuple[bytes, bytes]:
+    before, _, after = identity.partition(_EMPTY_SUBJECTS)
+    return before, after
+
+
 def _blank(section: type[Section]) -> tuple[Rendered, bytes]:
     rendered = section.rendered(section.zero())
     return rendered, _write(rendered.document)
@@ -224,10 +227,7 @@ _BLANK_FACTS = {name: fact for rendered, _ in _BLANK.values() for name, fact in 
 _BLANK_SECTIONS = {
     name: written for name, (_, written) in _BLANK.items() if name not in ("identity", "summary")
 }
-_BLANK_IDENTITY = (
-    _BLANK["identity"][1].partition(_EMPTY_SUBJECTS)[0],
-    _BLANK["identity"][1].partition(_EMPTY_SUBJECTS)[2],
-)
+_BLANK_IDENTITY = _around_subjects(_BLANK["identity"][1])
 
 
 def _seen_by_subject(members: Sequence[Member]) -> dict[str, Seen]:

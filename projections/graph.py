@@ -95,7 +95,7 @@ class Graph:
             or subject.stamp
             or subject.by
             or subject.pairs
-            or subject.stubs
+            or subject.indexed
             or subject.voids
             or subject.floor != PROGRAM
             or subject.founder != (name if subject.out or subject.founder else None)

@@ -139,28 +139,6 @@ class Total(Reducer):
         return a + b
 
 
-class Greatest(Reducer):
-    """The greatest value of every event; None before the first."""
-
-    def __init__(self, read: Read) -> None:
-        self.read = read
-
-    def zero(self) -> State:
-        return None
-
-    def adders(self, configuration: Configuration) -> Mapping[str, Add]:
-        read = self.read
-
-        def add(state: State, event: Event) -> State:
-            value = read(event)
-            return value if state is None or value > state else state
-
-        return dict.fromkeys(wire_types(()), add)
-
-    def merge(self, a: State, b: State) -> State:
-        return a if b is None else b if a is None else max(a, b)
-
-
 class Ledger(Reducer):
     """Money per currency in columns: `{column: {type: (field, sign)}}`. State: {currency: [totals]}."""
 

@@ -255,7 +255,7 @@ class IdentityWriter:
             self.assembler.bury(buried)
             done |= {name for name in buried if not memberships[name].members}
         placed = {name: {} for name, one in memberships.items() if one.members}
-        # Of those that are alone and were never placed only a sweep asks.
+        # Who is alone and was never placed is seldom here: after a sweep, or with a name just verified.
         placed |= {name: {} for name in names if not held[name].stamp and held[name].founder == name}
         done |= self.assembler.assemble(placed)
         self.counters.settled += len(done)

@@ -319,10 +319,11 @@ class FoldingWorker:
         lanes = [lane for lane in ends if lane in self.held]
         try:
             asked = [(lane, self.held[lane].next_offset, ends[lane]) for lane in lanes]
-            standing = self.store.idle(asked, self.clock_ms())
-            refused = [lane for lane, stands in zip(lanes, standing, strict=True) if not stands]
-            standing = [lane for lane in lanes if lane not in refused]
-            self._assemble([lane for lane in standing if self.held[lane].marks or lane in self.postponed])
+            stand = self.store.idle(asked, self.clock_ms())
+            refused = [lane for lane, stands in zip(lanes, stand, strict=True) if not stands]
+            marked = {lane for lane in lanes if self.held[lane].marks}
+            # Those that wait go with them: a lane that was stopped is not asked after any more.
+            self._assemble(sorted((marked | self.postponed).difference(refused)))
         except AWAY as away:
             self._lose_footing(away)
             _log.warning("%s; the lanes resume at their checkpoints", away)

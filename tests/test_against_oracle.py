@@ -20,6 +20,7 @@ from projections.reducers import Configuration
 from tests import oracle
 from tests.folding import LABELS, LogFold, fold_in_batches, fold_whole
 from tests.histories import history, shuffles
+from tests.told_by_hand import event, logged
 
 # Each is a history of hundreds of records; the campaign has more.
 SEEDS = range(40)
@@ -59,6 +60,11 @@ def test_a_history_gives_what_the_oracle_says(seed: int) -> None:
     trust = TRUST if seed % 3 == 0 else ()
     fold = fold_whole(lanes, Configuration(trust=trust))
     assert_equals_oracle(fold, [record for lane in lanes for record in lane], trust=trust)
+
+
+def test_of_whom_there_is_nothing_to_summarise_the_summary_says_so() -> None:
+    records = logged(event("marketing.page_viewed", "2026-03-01T10:00:00Z", page="/"))
+    assert_equals_oracle(fold_whole([records]), records)
 
 
 @pytest.mark.parametrize("seed", SEEDS[:10])

@@ -340,3 +340,18 @@ def test_who_is_alone_since_others_are_too_many_is_no_commonplace() -> None:
     placed = story.graph.placement_of("web:4")
     assert placed is not None
     assert placed.statuses == {"phone:1": "rejected"}
+
+
+def test_an_entry_that_was_written_once_is_written_again_although_the_subject_is_alone() -> None:
+    """Lanes do not write over what the graph has written: of those who were erased, something was."""
+    story = Story().states("web:1", "email:ada").states("web:2", "email:ada").erase("web:1").erase("web:2")
+    assert story.graph.entry_of("email:ada") == []
+    story.states("web:3", "email:ada")
+    assert story.change is not None
+    assert "email:ada" in story.change.reindex
+    # One account too many: nobody's member, so never stamped, but asked for by its name.
+    story = Story().states("web:1", "billing:1").states("web:1", "billing:2")
+    assert story.graph.entry_of("billing:2") == [(customer_id("web:1"), "rejected")]
+    story.erase("web:1").states("billing:2")
+    assert story.change is not None
+    assert "billing:2" in story.change.reindex

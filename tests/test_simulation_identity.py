@@ -240,18 +240,6 @@ def test_a_late_assembler_does_not_bring_back_who_was_merged(scene: GraphScene, 
     scene.ends_well()
 
 
-# Found by three seeds of a campaign: both customers list the subject, and its parts came twice.
-@pytest.mark.parametrize("time", range(1, 6))
-def test_a_split_between_the_reading_of_two_memberships_counts_nobody_twice(
-    scene: GraphScene, time: int
-) -> None:
-    scene.step(scene.first, 1)
-    scene.script.been.clear()
-    scene.script.on(scene.second.name, "members", lambda *_: scene.step(scene.first), time)
-    scene.step(scene.second, 1, SALES, MARKETING)
-    scene.ends_well()
-
-
 def test_memberships_that_went_back_are_mended_from_the_graph(scene: GraphScene) -> None:
     scene.step(scene.first)
     for name in (ADA, BO, OTHER):

@@ -85,3 +85,15 @@ def test_a_zombie_that_waited_puts_no_profile_back(scene: Scene) -> None:
     scene.step(scene.first)
     assert version(scene) == "0.5"
     scene.ends_well()
+
+
+@pytest.mark.usefixtures("patient")
+def test_what_a_stopped_lane_left_is_assembled_with_the_lanes_that_are_idle(scene: Scene) -> None:
+    scene.step(scene.first, 100, MARKETING)
+    scene.step(scene.first, 1, SALES)
+    assert scene.world.shelf.lane(SALES).marks
+    # Nobody asks any more for a lane that was stopped: only the other one is idle.
+    del scene.first.positions[SALES]
+    scene.first.idle()
+    state = scene.world.shelf.lane(SALES)
+    assert (dict(state.marks), state.assembled_offset) == ({}, 3)
