@@ -14,6 +14,7 @@ are sent. Methods named `_on_client_…` run in the latter, and `_reading` chang
 
 import asyncio
 import contextlib
+import inspect
 import logging
 import time
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
@@ -107,6 +108,8 @@ class BatchConsumer(Consumer):
         self._lag_committed: dict[Lane, int] = {}
         self._stir = asyncio.Event()
         self._kept_error: KafkaError | None = None
+        # Handed to the consumer thread, and not begun there as far as we know.
+        self._handed: set[Coroutine[Any, Any, Any]] = set()
 
     # -- Faust's seam: what follows overrides methods of Faust; tests/test_faust_seam.py holds the list.
 
@@ -131,6 +134,13 @@ class BatchConsumer(Consumer):
         if not await asyncio.to_thread(self.projector.close, grace_seconds):
             _log.warning("a step did not end within %s s and was abandoned", grace_seconds)
         await super().on_stop()
+
+    async def on_shutdown(self) -> None:
+        """Drop what the consumer thread was handed too late: it has ended, and begins nothing any more."""
+        await super().on_shutdown()
+        for work in self._handed:
+            work.close()
+        self._handed.clear()
 
     async def subscribe(self, topics: Iterable[str]) -> None:
         """Subscribe; TopicsMissing if one does not exist, since Kafka would wait for it in silence."""
@@ -377,7 +387,14 @@ class BatchConsumer(Consumer):
         """
         if asyncio.get_running_loop() is self._thread.thread_loop:
             return await work
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._thread.thread_loop))
+        self._handed.add(work)
+        try:
+            return await asyncio.wrap_future(
+                asyncio.run_coroutine_threadsafe(work, self._thread.thread_loop)
+            )
+        finally:
+            if inspect.getcoroutinestate(work) is not inspect.CORO_CREATED:
+                self._handed.discard(work)
 
 
 class BatchTransport(Transport):

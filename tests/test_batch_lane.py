@@ -1,6 +1,8 @@
 """Records reach the lane worker in order, from where it says, and nothing is skipped in silence."""
 
+import asyncio
 import contextlib
+import inspect
 import time
 from collections.abc import Callable
 
@@ -57,6 +59,31 @@ def test_every_record_arrives_in_order_from_where_take_says(bootstrap: str) -> N
     assert max(recorder.rounds) <= 500
     assert len(recorder.threads) == 1
     assert recorder.calls[-1] == ("close", None)
+
+
+def test_what_the_client_thread_is_handed_too_late_is_dropped_without_a_word(bootstrap: str) -> None:
+    async def work() -> None:
+        raise AssertionError("the thread had ended")
+
+    recorder = Recorder()
+    with Running(bootstrap, "scv-g1", recorder, ["facts"]) as running:
+        wait_until(lambda: ("close", None) not in recorder.calls and recorder.calls, "it takes its lanes")
+        consumer, late = running.app.consumer, work()
+
+        async def hand_over() -> None:
+            # A thread whose loop runs no more, as in the moments before Faust closes it.
+            alive, consumer._thread.thread_loop = consumer._thread.thread_loop, asyncio.new_event_loop()
+            handing = asyncio.ensure_future(consumer._in_client(late))
+            await asyncio.sleep(0)
+            consumer._thread.thread_loop.close()
+            consumer._thread.thread_loop = alive
+            handing.cancel()
+            await asyncio.gather(handing, return_exceptions=True)
+
+        asyncio.run_coroutine_threadsafe(hand_over(), running._loop).result(10)
+        assert inspect.getcoroutinestate(late) is inspect.CORO_CREATED
+    # Else Python says so on stderr, where a worker that ends cleanly says nothing.
+    assert inspect.getcoroutinestate(late) is inspect.CORO_CLOSED
 
 
 def test_lanes_that_are_refused_are_read_again_from_where_the_worker_says(bootstrap: str) -> None:

@@ -33,6 +33,7 @@ OVERRIDDEN = {
         "_new_consumer_thread": ["self"],
         "on_start": ["self"],
         "on_stop": ["self"],
+        "on_shutdown": ["self"],
         "subscribe": ["self", "topics"],
         "on_partitions_revoked": ["self", "revoked"],
         "seek_to_committed": ["self"],
