@@ -86,6 +86,11 @@ class Assembler:
         self._seen: OrderedDict[str, Seen] = OrderedDict()
         self._writes = 0
 
+    @property
+    def views(self) -> int:
+        """How many customers' profiles are remembered."""
+        return len(self._seen)
+
     def forget(self) -> None:
         """The store may have gone back: whoever is assembled next is so as by a new worker."""
         self._seen.clear()
