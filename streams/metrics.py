@@ -94,6 +94,8 @@ class WorkerMetrics(Collector):
             "scv_progress_age_seconds", "Time since it last got on", ["worker"],
             [([name], one.progress_age_ms(now_ms) / 1_000) for name, one in self.watched.items()],
         )  # fmt: skip
+        read = self.projector.records_read
+        yield _counter("scv_records_read", "Records read for folding", [], [([], read)])
         yield _gauge(
             "scv_rounds_waiting", "Rounds read and not begun", [], [([], self.projector.rounds_waiting)]
         )

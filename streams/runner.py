@@ -63,6 +63,7 @@ class Projector:
         self._closing = False
         # Seconds of all calls that have ended, and when the one in progress began: changed as one.
         self._busy: tuple[float, float | None] = (0.0, None)
+        self.records_read = 0
         self._next_epoch = itertools.count(1).__next__
         # All of the following are guarded by `_changed`, and hold at most one entry a lane of this worker.
         self._epochs: dict[Lane, int] = {}
@@ -160,6 +161,7 @@ class Projector:
                 return
             assert len(self._rounds) < ROUNDS_WAITING_MAX, "a round was offered without room"
             self._rounds.append(batches)
+            self.records_read += sum(len(batch.records) for _, batch in batches)
             self._changed.notify()
 
     def tell_ends(self, ends: Mapping[Lane, End]) -> None:

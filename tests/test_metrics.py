@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import socket
 import time
-import urllib.request
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,28 +20,12 @@ from models.record import Record
 from stores.embedded import EmbeddedStore
 from tests.process_verdict import Expected, expected_of, read_links, read_log, read_store
 from tests.process_world import World, endless
+from tests.scraping import Series, scrape, series, total
 
 PAGE = (Path(__file__).parent.parent / "docs" / "metrics.md").read_text()
 KNOBS = {"subjects": 30, "employees": 2, "events": 600, "partitions": dict.fromkeys(DOMAIN_TOPICS, 2)}
 # What no label may hold; of the names below, those that are topics or words of ours anyway.
 WORDS = {"web", "crm"}
-
-Series = dict[tuple[str, frozenset[tuple[str, str]]], float]
-
-
-def scrape(port: int) -> str:
-    """What a worker tells now."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as answer:
-        return answer.read().decode()
-
-
-def series(text: str) -> Series:
-    """Every figure, by name and labels."""
-    return {
-        (sample.name, frozenset(sample.labels.items())): sample.value
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
-    }
 
 
 class Told(NamedTuple):
@@ -61,8 +44,7 @@ class Told(NamedTuple):
 
     def total(self, name: str, **labels: str) -> float:
         """The sum of all figures of a name that have these labels."""
-        wanted = frozenset(labels.items())
-        return sum(figure for (one, has), figure in self.figures.items() if one == name and wanted <= has)
+        return total(self.figures, name, **labels)
 
 
 @pytest.fixture(scope="module")
