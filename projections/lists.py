@@ -8,7 +8,7 @@ Invariants:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from itertools import pairwise
+from itertools import groupby, pairwise
 from operator import itemgetter
 from typing import Any
 
@@ -343,9 +343,17 @@ def _told(entry: Entry) -> tuple[str, str, bytes]:
 def ordered_entries(entries: list[Entry]) -> list[Entry]:
     """Newest first; equal keys by subject, then the greater as text: the order of joining never shows."""
     ordered = sorted(entries, key=_key, reverse=True)
-    if any(a[0] == b[0] and a[1] == b[1] for a, b in pairwise(ordered)):
-        ordered.sort(key=lambda entry: _told(entry)[2], reverse=True)
-        ordered.sort(key=lambda entry: _told(entry)[1])
-        ordered.sort(key=lambda entry: _told(entry)[0], reverse=True)
-        ordered.sort(key=_key, reverse=True)
-    return ordered
+    if not any(a[0] == b[0] and a[1] == b[1] for a, b in pairwise(ordered)):
+        return ordered
+    return [entry for _, equal in groupby(ordered, _key) for entry in _by_what_they_say(list(equal))]
+
+
+def _by_what_they_say(equal: list[Entry]) -> list[Entry]:
+    """Entries of one time and source in their order; each is decoded once."""
+    if len(equal) == 1:
+        return equal
+    told = [(_told(entry), entry) for entry in equal]
+    told.sort(key=lambda one: one[0][2], reverse=True)
+    told.sort(key=lambda one: one[0][1])
+    told.sort(key=lambda one: one[0][0], reverse=True)
+    return [entry for _, entry in told]

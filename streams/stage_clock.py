@@ -52,6 +52,7 @@ STAGE_OF_CALL = {
     "close_marks": "close",
     "note_subjects": "note",
     "members": "membership",
+    "lanes": "membership",
     "parts": "parts",
     "put_profiles": "put",
     "place": "place",
