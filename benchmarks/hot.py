@@ -35,6 +35,7 @@ MEMBERS = 999
 HOT_SUBJECT = b"crm:hot"
 HOT_EMAIL = b"hot@example.com"
 MERGED_SECONDS_MAX = 120.0
+ROWS = ("nobody", "subject", "customer")
 
 
 class Plan(NamedTuple):
@@ -44,6 +45,7 @@ class Plan(NamedTuple):
     seconds: float
     warm_up_seconds: float
     members: int = MEMBERS
+    rows: tuple[str, ...] = ROWS
     contender: str = "scv"
 
 
@@ -111,29 +113,29 @@ def _members(membership: Any) -> Sequence[str]:
 
 
 def measure(plan: Plan, broker: str) -> dict[str, Any]:
-    """Measure without, with a hot subject, with a hot customer. Ended or LogError when something fails."""
+    """Measure each row of the plan. Ended or LogError when something fails."""
     contender, found = CONTENDERS[plan.contender], {}
-    at = (plan.rate, plan.seconds, plan.warm_up_seconds)
+    hot_subjects = {
+        "nobody": [],
+        "subject": [HOT_SUBJECT],
+        "customer": [member(number) for number in range(plan.members)],
+    }
     with Servers(broker, latency.PARTITIONS) as servers:
         about = keeping.about(servers, plan._asdict())
-        keeping.say("hot", f"nobody hot, at {plan.rate} events/s")
-        found["nobody"] = latency.measure(contender, servers, *at, load=hot_load([]))
-        keeping.say("hot", "a hot subject")
-        found["a subject"] = latency.measure(contender, servers, *at, load=hot_load([HOT_SUBJECT]))
-        keeping.say("hot", f"a hot customer of {plan.members} subjects")
-        found[f"a customer of {plan.members}"] = latency.measure(
-            contender, servers, *at,
-            load=hot_load([member(number) for number in range(plan.members)]),
-            before=merge_first(plan.members),
-        )  # fmt: skip
-    return {**about, "hot": {name: one._asdict() for name, one in found.items()}}
+        for row in plan.rows:
+            keeping.say("hot", f"hot: {row}, at {plan.rate} events/s")
+            before = merge_first(plan.members) if row == "customer" else lambda *_: None
+            at = (plan.rate, plan.seconds, plan.warm_up_seconds)
+            load = hot_load(hot_subjects[row])
+            found[row] = latency.measure(contender, servers, *at, load=load, before=before)._asdict()
+    return {**about, "hot": found}
 
 
 def lines(result: Mapping[str, Any]) -> list[str]:
     """The table of a result."""
     rows = [{**one, "contender": name} for name, one in result["hot"].items()]
     return [
-        "one event of ten is of: the others' latency",
+        "the others' latency, where one event of ten is about",
         *report.latency_table(rows),
         "",
         report.circumstances(result),
@@ -146,12 +148,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--rate", type=int, help=f"events a second ({FULL.rate})")
     parser.add_argument("--seconds", type=float, help=f"how long for each row ({FULL.seconds:.0f})")
     parser.add_argument("--members", type=int, help=f"subjects of the hot customer ({FULL.members})")
+    parser.add_argument("--only", action="append", choices=ROWS, help="this row; may be given again")
     arguments = parser.parse_args(argv)
     plan: Plan = keeping.planned(
         QUICK if arguments.quick else FULL,
         rate=arguments.rate,
         seconds=arguments.seconds,
         members=arguments.members,
+        rows=tuple(arguments.only) if arguments.only else None,
     )
     return keeping.run("hot", arguments, lambda broker: measure(plan, broker), lines)
 
