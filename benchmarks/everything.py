@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from benchmarks import backlog, growth, keeping, latency, live, lookup, memory
+from benchmarks import backlog, growth, hot, keeping, latency, live, lookup, memory
 from benchmarks.servers import KINDS, unavailable
 from eventlog.apache import fetch_jars
 
@@ -26,6 +26,7 @@ COMMANDS: Mapping[str, Callable[[Sequence[str]], int]] = {
     "lookup": lookup.main,
     "growth": growth.main,
     "memory": memory.main,
+    "hot": hot.main,
     # The longest: about half of the whole.
     "backlog": backlog.main,
 }

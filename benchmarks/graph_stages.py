@@ -43,6 +43,7 @@ STORE_SEAMS = {
     "commit": "commit",
     "place": "place",
     "members": "read parts",
+    "lanes": "read parts",
     "parts": "read parts",
     "put_profiles": "put",
     "index": "index",

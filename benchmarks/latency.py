@@ -19,7 +19,7 @@ import gc
 import math
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from typing import Any, NamedTuple
 
@@ -83,8 +83,13 @@ def measure(
     rate: int,
     seconds: float,
     warm_up_seconds: float = WARM_UP_SECONDS,
+    load: Iterator[Sent] | None = None,
+    before: Callable[[Servers, LogProducer], None] = lambda *_: None,
 ) -> Latency:
-    """Produce at `rate` events a second for `seconds`, to a contender that starts on empty servers."""
+    """Produce at `rate` events a second for `seconds`, to a contender that starts on empty servers.
+
+    The events are those of `load`, `mixed` if None; `before` may write others first, and wait for them.
+    """
     servers.empty()
     servers.create_topics()
     with (
@@ -92,15 +97,23 @@ def measure(
         servers.client() as client,
         LogProducer(servers.bootstrap, client_id="scv-bench", linger_ms=LINGER_MS) as producer,
     ):
-        return _Steady(running, client, producer, rate).measure(seconds, warm_up_seconds)
+        before(servers, producer)
+        return _Steady(running, client, producer, rate, load).measure(seconds, warm_up_seconds)
 
 
 class _Steady:
     """One measurement: what is due, what is on its way, what arrived."""
 
-    def __init__(self, running: Running, client: redis.Redis, producer: LogProducer, rate: int) -> None:
+    def __init__(
+        self,
+        running: Running,
+        client: redis.Redis,
+        producer: LogProducer,
+        rate: int,
+        load: Iterator[Sent] | None,
+    ) -> None:
         self.running, self.client, self.producer, self.rate = running, client, producer, rate
-        self.load: Iterator[Sent] = mixed(sys.maxsize, SUBJECTS, seed=2)
+        self.load: Iterator[Sent] = mixed(sys.maxsize, SUBJECTS, seed=2) if load is None else load
         self.probe_load = _one_subject_each(PROBE_SUBJECTS)
         self.counts: dict[str, int] = {}
         self.waiting: list[_Probe] = []

@@ -73,6 +73,7 @@ STORE_SEAMS = {
     "note_subjects": "note subjects",
     "commit": "commit",
     "members": "members",
+    "lanes": "members",
     "parts": "parts",
     "put_profiles": "put",
     "index": "index",

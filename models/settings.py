@@ -83,6 +83,12 @@ class Settings(BaseSettings):
     session_timeout_seconds: Annotated[float, Field(ge=1, le=300)] = Field(
         10.0, description="After this long without a heartbeat the group gives a worker's lanes to others."
     )
+    metrics_port: Annotated[int, Field(ge=0, le=65_535)] = Field(
+        0, description="Port at which a worker serves its metrics; 0: it serves none."
+    )
+    metrics_host: Annotated[str, Field(pattern=r"^[^\s/]+$")] = Field(
+        "127.0.0.1", description="Address that a worker serves its metrics at; 0.0.0.0: all of the machine's."
+    )
 
     @classmethod
     def settings_customise_sources(

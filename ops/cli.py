@@ -16,7 +16,7 @@ from typer.exceptions import Abort
 
 from ops.failures import Exit, Failure, failure_of, one_line, traced
 from ops.identity_cli import identity_app
-from ops.options import ActiveGeneration, AsJson, Generation, Kafka, Redis
+from ops.options import ActiveGeneration, AsJson, Generation, Kafka, MetricsPort, Redis
 
 app = typer.Typer(
     name="scv", no_args_is_help=True, rich_markup_mode="rich", pretty_exceptions_enable=False,
@@ -61,12 +61,14 @@ def demo(
 @app.command()
 def up(
     workers: Annotated[int, typer.Option(help="Worker processes to start.", min=1, max=64)] = 1,
+    metrics_port: MetricsPort = None,
     as_json: AsJson = False,
 ) -> int:
     """Start embedded servers and workers in the foreground; Ctrl-C stops them all. Nothing is kept.
 
     With --json one line is printed as soon as everything is ready; http and
-    api_key are null until scv serves HTTP.
+    api_key are null until scv serves HTTP. With --metrics-port 9400 the workers
+    serve their metrics at 9400, 9401 and so on.
 
     \b
     Examples:
@@ -75,7 +77,7 @@ def up(
     """
     from ops.up import run_up
 
-    return run_up(workers=workers, as_json=as_json)
+    return run_up(workers=workers, metrics_port=metrics_port, as_json=as_json)
 
 
 @app.command()
@@ -89,6 +91,7 @@ def worker(
             metavar="SECONDS", help="Instead of SCV_SESSION_TIMEOUT_SECONDS; 6 suits the embedded broker."
         ),
     ] = None,
+    metrics_port: MetricsPort = None,
 ) -> int:
     """Run a worker: it folds the events of its lanes into profiles. Start as many as you like.
 
@@ -97,13 +100,18 @@ def worker(
     was not committed is folded again by whoever takes the lane.
 
     \b
-    Example:
+    Examples:
       SCV_KAFKA=kafka-1:9092 SCV_REDIS=redis://redis-1:6379/0 scv worker
+      scv worker --metrics-port 9400
     """
     from ops.working import run_worker
 
     return run_worker(
-        kafka=kafka, redis=redis, generation=generation, session_timeout_seconds=session_timeout
+        kafka=kafka,
+        redis=redis,
+        generation=generation,
+        session_timeout_seconds=session_timeout,
+        metrics_port=metrics_port,
     )
 
 

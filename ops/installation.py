@@ -33,10 +33,15 @@ WORKER_STOP_SECONDS = 20.0
 
 
 class Installation:
-    """Embedded servers with the topics of scv; `with` stops everything. Workers are started one by one."""
+    """Embedded servers with the topics of scv; `with` stops everything. Workers are started one by one.
 
-    def __init__(self) -> None:
+    The first one serves its metrics at `metrics_port` (None: what the settings say; 0: nobody does), each
+    other one at the next port.
+    """
+
+    def __init__(self, metrics_port: int | None = None) -> None:
         self._workers: list[ServerProcess] = []
+        self.metrics_ports: list[int] = []
         self._broker = EmbeddedBroker()
         try:
             self._store = EmbeddedStore()
@@ -51,6 +56,7 @@ class Installation:
                 generation="g1",
                 replication=1,
                 session_timeout_seconds=SESSION_SECONDS,
+                metrics_port=metrics_port,
             )
             create_topics(self.settings.kafka, self.settings.partitions, self.settings.generation)
         except BaseException:
@@ -64,10 +70,14 @@ class Installation:
 
     def start_worker(self) -> None:
         """Start one more worker; it joins the others by itself."""
-        settings = self.settings
+        settings, port = self.settings, 0
+        if settings.metrics_port:
+            port = settings.metrics_port + len(self.metrics_ports)
+            self.metrics_ports.append(port)
         command = [
             sys.executable, "-m", "ops.cli", "worker", "--kafka", settings.kafka, "--redis", settings.redis,
             "--generation", settings.generation, "--session-timeout", str(settings.session_timeout_seconds),
+            "--metrics-port", str(port),
         ]  # fmt: skip
         directory = make_directory("worker")
         self._workers.append(

@@ -22,3 +22,13 @@ ActiveGeneration = Annotated[
     str | None, typer.Option("--generation", metavar="gN", help="Instead of the active generation.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and nothing else there.")]
+MetricsPort = Annotated[
+    int | None,
+    typer.Option(
+        "--metrics-port",
+        metavar="PORT",
+        help="Serve Prometheus metrics there, instead of SCV_METRICS_PORT.",
+        min=0,
+        max=65_535,
+    ),
+]

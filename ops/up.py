@@ -26,11 +26,11 @@ class Stopped(Exception):
     """Somebody asked this process to end (SIGTERM)."""
 
 
-def run_up(*, workers: int, as_json: bool) -> int:
+def run_up(*, workers: int, metrics_port: int | None, as_json: bool) -> int:
     """Run until somebody stops it. The exit code is 0 for SIGTERM, 130 for Ctrl-C, else what failed."""
     heed_sigterm()
     try:
-        with Installation() as installation:
+        with Installation(metrics_port) as installation:
             for _ in range(workers):
                 installation.start_worker()
             links = link_log(installation.settings.generation)
@@ -41,6 +41,9 @@ def run_up(*, workers: int, as_json: bool) -> int:
             else:
                 say(f"ready: Kafka at {settings.kafka}, Redis at {settings.redis}, {_counted(workers)}")
                 say_exports(installation)
+                if installation.metrics_ports:
+                    shown = ", ".join(map(str, installation.metrics_ports))
+                    say(f"Metrics at {settings.metrics_host}, port {shown}")
                 say("Ctrl-C stops everything; nothing is kept.")
             stay(installation)
     except Stopped:

@@ -38,11 +38,20 @@ def run_topics_create(
 
 
 def run_worker(
-    *, kafka: str | None, redis: str | None, generation: str | None, session_timeout_seconds: float | None
+    *,
+    kafka: str | None,
+    redis: str | None,
+    generation: str | None,
+    session_timeout_seconds: float | None,
+    metrics_port: int | None,
 ) -> int:
     """`scv worker`."""
     settings = settings_with(
-        kafka=kafka, redis=redis, generation=generation, session_timeout_seconds=session_timeout_seconds
+        kafka=kafka,
+        redis=redis,
+        generation=generation,
+        session_timeout_seconds=session_timeout_seconds,
+        metrics_port=metrics_port,
     )
     refuse_unfit_store(settings)
     refuse_missing_topics(settings)

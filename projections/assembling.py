@@ -206,13 +206,17 @@ def _section(place: int, members: Sequence[Member], view: View, sections: dict[s
 def _merged(members: Sequence[Member], place: int) -> list[Any]:
     """One section of all members: merged over lanes, the subject noted where it shows, then over subjects."""
     section = SECTIONS[place]
-    merged: list[Any] | None = None
-    for one in members:
-        packed = one.part.sections[place]
-        if packed is not None:
-            states = section.attributed(section.read(packed), one.subject)
-            merged = states if merged is None else section.merge(merged, states)
-    return section.zero() if merged is None else merged
+    states = [
+        section.attributed(section.read(packed), one.subject)
+        for one in members
+        if (packed := one.part.sections[place]) is not None
+    ]
+    # In pairs, and pairs of pairs: one after the other, what has been merged would be gone over again for
+    # each member, and a customer of a thousand would hold up everybody else.
+    while len(states) > 1:
+        pairs = [section.merge(a, b) for a, b in zip(states[::2], states[1::2], strict=False)]
+        states = [*pairs, states[-1]] if len(states) % 2 else pairs
+    return states[0] if states else section.zero()
 
 
 def _around_subjects(identity: bytes) -> tuple[bytes, bytes]:

@@ -10,6 +10,7 @@ Invariants:
 from __future__ import annotations
 
 from functools import cache
+from itertools import groupby
 from typing import Any
 
 import msgspec
@@ -27,6 +28,8 @@ _LINE, _END = b"\n", b"\0"
 # Sorts as the instant does: from the year 1 on, the greatest of the year 9999 has 18 digits.
 _YEAR_1_US = -62_135_596_800_000_000
 _TIME_BYTES = 18
+
+_SAID = ("type", "channel", "title", "amount_minor", "currency")
 
 _read = msgspec.json.Decoder().decode
 
@@ -83,27 +86,25 @@ def ordered(entries: list[Entry]) -> list[Entry]:
     """The entries in the order of the timeline."""
     # Right already, unless two of them have one instant.
     entries.sort(reverse=True)
-    times = {key[:_TIME_BYTES] for key, _ in entries}
-    if len(times) < len(entries):
-        entries.sort(key=_said, reverse=True)
-        entries.sort(key=_subject)
-        entries.sort(key=_instant_source_id, reverse=True)
-    return entries
+    if len({key[:_TIME_BYTES] for key, _ in entries}) == len(entries):
+        return entries
+    return [entry for _, equal in groupby(entries, _time) for entry in _by_what_they_say(list(equal))]
 
 
-def _instant_source_id(entry: Entry) -> tuple[bytes, str, str]:
-    return entry[0][:_TIME_BYTES], _read(entry[0][_TIME_BYTES:]), _read(entry[1])["event_id"]
+def _time(entry: Entry) -> bytes:
+    return entry[0][:_TIME_BYTES]
 
 
-def _subject(entry: Entry) -> str:
-    subject: str = _read(entry[1])["subject"]
-    return subject
-
-
-def _said(entry: Entry) -> bytes:
-    """What else the event said, for a repeat from far back that says something else than before."""
-    shown = _read(entry[1])
-    return as_text([shown.get(name) for name in ("type", "channel", "title", "amount_minor", "currency")])
+def _by_what_they_say(equal: list[Entry]) -> list[Entry]:
+    """Entries of one instant in their order; each is read once."""
+    if len(equal) == 1:
+        return equal
+    told = [(_read(key[_TIME_BYTES:]), _read(shown), (key, shown)) for key, shown in equal]
+    # The text is for a repeat from far back that says something else than before.
+    told.sort(key=lambda one: as_text([one[1].get(name) for name in _SAID]), reverse=True)
+    told.sort(key=lambda one: str(one[1]["subject"]))
+    told.sort(key=lambda one: (one[0], one[1]["event_id"]), reverse=True)
+    return [entry for *_, entry in told]
 
 
 @cache

@@ -208,6 +208,14 @@ class RedisStore:
             for stored, lanes in zip(found[::2], found[1::2], strict=True)
         ]
 
+    def lanes(self, subjects: Sequence[str]) -> list[frozenset[Lane]]:
+        """Per subject: the lanes that hold its parts."""
+        pipe = self._pipe()
+        for name in subjects:
+            pipe.add("SMEMBERS", self.keys.lanes(name))
+        with _asking("lanes"):
+            return [frozenset(map(_lane, found)) for found in pipe.execute()]
+
     def parts(self, wanted: Sequence[tuple[Lane, str]]) -> list[bytes | None]:
         """The parts as they are now."""
         pipe = self._pipe()

@@ -124,6 +124,9 @@ class Store(Protocol):
     def members(self, subjects: Sequence[str]) -> list[tuple[Membership | None, frozenset[Lane]]]:
         """Per subject: its membership, None before the graph placed it, and the lanes that hold its parts."""
 
+    def lanes(self, subjects: Sequence[str]) -> list[frozenset[Lane]]:
+        """Per subject: the lanes that hold its parts."""
+
     def parts(self, wanted: Sequence[tuple[Lane, str]]) -> list[bytes | None]:
         """The parts as they are now."""
 

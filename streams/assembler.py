@@ -86,6 +86,11 @@ class Assembler:
         self._seen: OrderedDict[str, Seen] = OrderedDict()
         self._writes = 0
 
+    @property
+    def views(self) -> int:
+        """How many customers' profiles are remembered."""
+        return len(self._seen)
+
     def forget(self) -> None:
         """The store may have gone back: whoever is assembled next is so as by a new worker."""
         self._seen.clear()
@@ -194,10 +199,11 @@ class Assembler:
             known = customers.get(customer.founder)
             if known is None or known.position < customer.position:
                 customers[customer.founder] = customer
+        lanes = {subject: known for subject, (_, known) in found.items()}
         others = [name for one in customers.values() for name in one.members if name not in found]
         if others:
-            found.update(zip(others, self.store.members(others), strict=True))
-        lanes = {subject: known for subject, (_, known) in found.items()}
+            # Not their memberships: each lists all members again.
+            lanes.update(zip(others, self.store.lanes(others), strict=True))
         self._note_again(marked, lanes)
         return list(customers.values()), lanes
 

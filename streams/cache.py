@@ -30,6 +30,11 @@ class PartCache:
         """What is remembered of a lane."""
         return self._lanes.setdefault(lane, OrderedDict())
 
+    @property
+    def parts(self) -> int:
+        """How many parts are remembered. Any thread may ask."""
+        return sum(map(len, list(self._lanes.values())))
+
     def put(self, lane: Lane, subject: str, part: Part, size_bytes: int) -> None:
         """Remember a part as the newest of its lane."""
         parts = self._lanes.setdefault(lane, OrderedDict())

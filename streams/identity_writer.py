@@ -56,6 +56,7 @@ class IdentityCounters(msgspec.Struct):
     dead_letters: int = 0
     changes: int = 0
     turns: int = 0
+    kinds: dict[str, int] = {}
     commits: int = 0
     refused: int = 0
     settled: int = 0
@@ -218,6 +219,7 @@ class IdentityWriter:
             self.counters.changes += 1
             for turn in change.turns:
                 self.counters.turns += 1
+                self.counters.kinds[turn.kind] = self.counters.kinds.get(turn.kind, 0) + 1
                 first = customer_id((turn.after or turn.before)[0].founder)
                 at = rfc3339(change.log_us)
                 instants = {edge.seen_us: rfc3339(edge.seen_us) for edge in turn.edges}

@@ -35,6 +35,9 @@ FETCH_WAIT_MS = 500
 # its lanes are better with another worker. A step is none of its business: that runs elsewhere.
 POLL_INTERVAL_MS_MAX = 300_000
 
+# The thread that fetches and unpacks records, and sends heartbeats.
+READING_THREAD = "reading"
+
 
 @dataclass(frozen=True)
 class FetchLimits:
@@ -65,6 +68,7 @@ class ClientThread(AIOKafkaConsumerThread):
 
         def run(self) -> None:
             """Serve until stopped. What is raised was handed to the app before (`crash`), which tells it."""
+            self.name = READING_THREAD
             try:
                 super().run()
             except Exception as error:  # noqa: BLE001 - told elsewhere, see above

@@ -53,10 +53,18 @@ class Counters(msgspec.Struct):
 
     events: int = 0
     dead_letters: int = 0
+    reasons: dict[str, int] = {}
     link_facts: int = 0
     commits: int = 0
     refused: int = 0
     profiles: int = 0
+
+    def count_letters(self, letters: Sequence[DeadLetter]) -> None:
+        """Dead letters that are acknowledged."""
+        self.dead_letters += len(letters)
+        for letter in letters:
+            reason = letter.fault.reason
+            self.reasons[reason] = self.reasons.get(reason, 0) + 1
 
 
 class Held:
@@ -122,6 +130,11 @@ class FoldingWorker:
         self.assembled_ms = 0
         self.folded_since = 0
         self.counters = Counters()
+
+    def marks(self, lane: Lane) -> Mapping[str, int]:
+        """The open marks of a lane of this worker, with their revisions."""
+        held = self.held.get(lane)
+        return {} if held is None else held.marks
 
     def take(self, lanes: Sequence[Lane]) -> dict[Lane, int | None]:
         """Own these lanes: forget what is remembered of them, read their checkpoints, assemble marks."""
@@ -247,7 +260,7 @@ class FoldingWorker:
             self.store.note_subjects(subjects, references)
         if letters or facts:
             self.outlet.flush()
-        self.counters.dead_letters += len(letters)
+        self.counters.count_letters(letters)
         self.counters.link_facts += len(facts)
 
     def _bury(self, letter: DeadLetter) -> None:

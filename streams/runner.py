@@ -25,6 +25,8 @@ ROUNDS_WAITING_MAX = 1
 # How often a lane without records is compared with its store and has its freshness written.
 IDLE_EVERY_SECONDS = 1.0
 
+PROJECTOR_THREAD = "projector"
+
 
 class EpochBatch(NamedTuple):
     """A batch, and the epoch its lane was read in."""
@@ -59,7 +61,9 @@ class Projector:
         self._notify: Callable[[], None] = lambda: None
         self._changed = threading.Condition()
         self._closing = False
-        self._call_began: float | None = None
+        # Seconds of all calls that have ended, and when the one in progress began: changed as one.
+        self._busy: tuple[float, float | None] = (0.0, None)
+        self.records_read = 0
         self._next_epoch = itertools.count(1).__next__
         # All of the following are guarded by `_changed`, and hold at most one entry a lane of this worker.
         self._epochs: dict[Lane, int] = {}
@@ -74,7 +78,7 @@ class Projector:
         self._rounds: list[list[EpochBatch]] = []
         self._idle_at = monotonic() + IDLE_EVERY_SECONDS
         # A daemon: a step that outlasts the grace of `close` is abandoned, as by a crash.
-        self._thread = threading.Thread(target=self._run, name="projector", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=PROJECTOR_THREAD, daemon=True)
 
     def start(self, notify: Callable[[], None]) -> None:
         """Start the thread."""
@@ -94,8 +98,19 @@ class Projector:
     @property
     def busy_seconds(self) -> float:
         """How long the call in progress has been running; 0 between calls. For a liveness probe."""
-        began = self._call_began
+        _, began = self._busy
         return 0.0 if began is None else monotonic() - began
+
+    @property
+    def busy_seconds_total(self) -> float:
+        """How long calls have been running since the start, the one in progress included."""
+        ended, began = self._busy
+        return ended if began is None else ended + monotonic() - began
+
+    @property
+    def rounds_waiting(self) -> int:
+        """How many rounds were read and wait for the thread; at most `ROUNDS_WAITING_MAX`."""
+        return len(self._rounds)
 
     def assign(self, lanes: Collection[Lane]) -> None:
         """Make these lanes, all anew, and no others this worker's.
@@ -146,6 +161,7 @@ class Projector:
                 return
             assert len(self._rounds) < ROUNDS_WAITING_MAX, "a round was offered without room"
             self._rounds.append(batches)
+            self.records_read += sum(len(batch.records) for _, batch in batches)
             self._changed.notify()
 
     def tell_ends(self, ends: Mapping[Lane, End]) -> None:
@@ -180,15 +196,16 @@ class Projector:
     def _run(self) -> None:
         try:
             while (work := self._next_work()) is not None:
-                self._call_began = monotonic()
+                ended, began = self._busy[0], monotonic()
+                self._busy = ended, began
                 work()
-                self._call_began = None
+                self._busy = ended + monotonic() - began, None
                 self._notify()
             self._worker.close()
         except BaseException as failure:  # noqa: BLE001 - the event loop ends the process with it
             self.failure = failure
         finally:
-            self._call_began = None
+            self._busy = self._busy[0], None
             self._notify()
 
     def _next_work(self) -> Callable[[], None] | None:

@@ -25,13 +25,16 @@ from projections.folding import Projection
 from projections.reducers import Configuration
 from stores.connection import StoreUnfit, check_server, claim_generation, connect
 from stores.redis_store import RedisStore
-from streams.app import EXIT_AWAY, StreamSettings, build_app
+from streams.app import EXIT_AWAY, EXIT_FAILED, StreamSettings, build_app
 from streams.app import run as run_app
 from streams.cache import PartCache
 from streams.folder import Folder
 from streams.identity_writer import IdentityWriter
+from streams.lane_watch import WatchedWorker
 from streams.lane_worker import FoldingWorker
+from streams.metrics import MetricsUnavailable, WorkerMetrics, serve
 from streams.routing import RoutingWorker
+from streams.stage_clock import AWAY, StageClock, TimedOutlet, TimedStore
 
 EXIT_REFUSED = 5
 # From an eye's blink to a few seconds: quick after a failover, no storm during an outage.
@@ -39,39 +42,54 @@ WAIT_SECONDS_MAX = 5.0
 
 
 def lane_worker(settings: Settings, point: Callable[[str], None] = lambda _: None) -> RoutingWorker:
-    """The lane worker that these settings describe; it connects when it takes its first lane."""
+    """The lane worker that these settings describe, watched; it connects when it takes its first lane."""
     rules, name = settings.identity_rules, uuid.uuid4().hex[:12]
     labels = Labels(settings.generation, settings.config)
     outlet = LogProducer(settings.kafka, client_id="scv-worker")
     links = link_log(settings.generation)
+    folding_clock, identity_clock = StageClock(), StageClock()
 
-    def store() -> RedisStore:
-        return RedisStore(settings.redis, settings.generation, rules.shared_above, settings.shape)
+    def store(clock: StageClock) -> TimedStore:
+        return TimedStore(
+            RedisStore(settings.redis, settings.generation, rules.shared_above, settings.shape), clock
+        )
 
     folding = FoldingWorker(
-        store(),
-        outlet,
+        store(folding_clock),
+        TimedOutlet(outlet, folding_clock),
         Folder(Projection(Configuration(trust=settings.trust, rules=rules))),
         labels,
         name=name,
         link_topic=links,
         cache=PartCache(settings.cache_mib * 1024 * 1024),
         clock_ms=_now_ms,
-        wait=_wait,
-        point=point,
+        wait=folding_clock.timed(AWAY, _wait),
+        point=_both(folding_clock.point, point),
     )
     identity = IdentityWriter(
-        store(),
-        outlet,
+        store(identity_clock),
+        TimedOutlet(outlet, identity_clock),
         rules,
         labels,
         name=f"{name}.identity",
         links=Lane(links, 0),
         clock_ms=_now_ms,
-        wait=_wait,
-        point=point,
+        wait=identity_clock.timed(AWAY, _wait),
+        point=_both(identity_clock.point, point),
     )
-    return RoutingWorker(folding, identity, identity.links)
+    return RoutingWorker(
+        WatchedWorker(folding, folding_clock, folding.marks, _now_ms),
+        WatchedWorker(identity, identity_clock, lambda _: identity.marks, _now_ms),
+        identity.links,
+    )
+
+
+def _both(first: Callable[[str], None], second: Callable[[str], None]) -> Callable[[str], None]:
+    def told(name: str) -> None:
+        first(name)
+        second(name)
+
+    return told
 
 
 def _now_ms() -> int:
@@ -112,4 +130,13 @@ def run(settings: Settings) -> int:
         session_timeout_seconds=settings.session_timeout_seconds,
     )
     topics = (*DOMAIN_TOPICS, COMMAND_TOPIC, link_log(settings.generation))
-    return run_app(build_app(streaming, lane_worker(settings), topics))
+    worker = lane_worker(settings)
+    app = build_app(streaming, worker, topics)
+    if settings.metrics_port:
+        metrics = WorkerMetrics(worker, app.transport.projector, settings.generation)
+        try:
+            serve(metrics, settings.metrics_host, settings.metrics_port)
+        except MetricsUnavailable as unavailable:
+            print(f"scv worker: {unavailable}", file=sys.stderr)
+            return EXIT_FAILED
+    return run_app(app)

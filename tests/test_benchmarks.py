@@ -2,13 +2,27 @@
 
 import json
 from collections import Counter
+from itertools import islice
 from pathlib import Path
 from statistics import median
 from types import SimpleNamespace
 
 import pytest
 
-from benchmarks import backlog, counting, growth, latency, limit, live, lookup, memory, report, stages, usage
+from benchmarks import (
+    backlog,
+    counting,
+    growth,
+    hot,
+    latency,
+    limit,
+    live,
+    lookup,
+    memory,
+    report,
+    stages,
+    usage,
+)
 from benchmarks.checking import SECTIONS, WrongProfiles, check, sampled
 from benchmarks.contenders import CONTENDERS
 from benchmarks.draining import Drain
@@ -47,6 +61,17 @@ def test_equal_customers_have_equally_many_events_and_two_identifiers() -> None:
     assert set(Counter(record.key for record in records).values()) == {20}
     assert sum(record.value.count(b'"email","value"') for record in records) == 10
     assert sum(record.value.count(b'"phone","value"') for record in records) == 10
+
+
+def test_a_hot_load_has_one_event_of_ten_of_the_hot_ones() -> None:
+    members = [hot.member(number) for number in range(30)]
+    records = list(islice(hot.hot_load(members), 3_000))
+    assert _all_decode(records)
+    of_hot = [record for record in records if record.key in members]
+    assert Counter(record.key for record in of_hot) == dict.fromkeys(members, 10)
+    assert 0.25 < sum(hot.HOT_EMAIL in record.value for record in of_hot) / 300 < 0.35
+    assert not [record for record in records if record.key not in members and hot.HOT_EMAIL in record.value]
+    assert list(islice(hot.hot_load([]), 50)) == list(mixed(50, latency.SUBJECTS, seed=2))
 
 
 def test_a_count_is_told_through_the_file(tmp_path: Path) -> None:
@@ -214,6 +239,18 @@ def test_look_ups_find_the_right_customers_while_events_flow(
     [line] = capsys.readouterr().out.splitlines()
     found = {one["way"]: one for one in json.loads(line)["lookups"]}
     assert {name: one["lookups"] for name, one in found.items()} == {"plain": 50, "scv_lookup": 50}
+
+
+@needs_linux
+def test_others_are_measured_beside_a_hot_customer(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hot, "QUICK", hot.QUICK._replace(warm_up_seconds=0.1))
+    sizes = ["--quick", "--only", "customer", "--members", "20", "--rate", "100", "--seconds", "0.3"]
+    assert hot.main([*sizes, "--broker", "embedded", "--json", "--out", str(tmp_path / "h.json")]) == 0
+    [line] = capsys.readouterr().out.splitlines()
+    found = json.loads(line)["hot"]
+    assert {row: one["probes"] for row, one in found.items()} == {"customer": 30}
 
 
 @needs_linux

@@ -270,6 +270,7 @@ def test_answers_keep_their_order_over_many_keys(store: Store, kept: Kept) -> No
     assert [lanes for _, lanes in store.members(asked)] == [
         frozenset() if name == "crm:nobody" else frozenset({SALES}) for name in asked
     ]
+    assert store.lanes(asked) == [lanes for _, lanes in store.members(asked)]
     put = [ProfileWrite(f"cus_{name}", f"0.{number}", name, f"w.{number}", None, {"meta": name.encode()})
            for number, name in enumerate(names, 1)]  # fmt: skip
     assert store.put_profiles(put) == ["newer"] * 600
@@ -298,6 +299,7 @@ CALLS: dict[str, Callable[[Store], object]] = {
     "close_marks": lambda store: store.close_marks({SALES: (7, {"crm:1": 1})}),
     "note_subjects": lambda store: store.note_subjects([("crm:1", SALES)], [("order:O-8", "crm:1")]),
     "members": lambda store: store.members(["crm:1"]),
+    "lanes": lambda store: store.lanes(["crm:1"]),
     "parts": lambda store: store.parts([(SALES, "crm:1")]),
     "put_profiles": lambda store: store.put_profiles([profile("0.1", "w.1", meta=b"1")]),
     "place": lambda store: store.place({"crm:1": Membership(1, "crm:1", ("crm:1",))}, {"crm:1": leading(1)}),

@@ -244,6 +244,12 @@ class SimulatedStore:
         found = self._pipe("members", calls)
         return list(zip(found[::2], found[1::2], strict=True))
 
+    def lanes(self, subjects: Sequence[str]) -> list[frozenset[Lane]]:
+        """Per subject: the lanes that hold its parts."""
+        values = self.shelf.values
+        calls = [lambda name=name: values.get((LANES, name), frozenset()) for name in subjects]
+        return self._pipe("lanes", calls)
+
     def parts(self, wanted: Sequence[tuple[Lane, str]]) -> list[bytes | None]:
         """The parts as they are now."""
         calls = [lambda lane=lane, name=name: self.shelf.lane(lane).parts.get(name) for lane, name in wanted]
