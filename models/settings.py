@@ -83,6 +83,18 @@ class Settings(BaseSettings):
     session_timeout_seconds: Annotated[float, Field(ge=1, le=300)] = Field(
         10.0, description="After this long without a heartbeat the group gives a worker's lanes to others."
     )
+    http_host: Annotated[str, Field(pattern=r"^[0-9A-Za-z.:_-]{1,255}$")] = Field(
+        "127.0.0.1", description="Address that `scv serve` listens on."
+    )
+    http_port: Annotated[int, Field(ge=1, le=65_535)] = Field(
+        8360, description="Port that `scv serve` listens on."
+    )
+    http_keys: Path = Field(
+        Path("scv-keys.json"), description="File of API keys that `scv keys` writes and `scv serve` reads."
+    )
+    http_requests_per_second: Annotated[float, Field(gt=0, le=1_000_000)] = Field(
+        200.0, description="Requests a second that one API key may make; twice that at once."
+    )
 
     @classmethod
     def settings_customise_sources(
