@@ -59,7 +59,7 @@ def mask_birthdate(_: str) -> str:
 
 def mask_value(kind: str, value: str) -> str:
     """An identifier's value, by its type."""
-    if kind == "email":
+    if kind == "email" or "@" in value:
         return mask_email(value)
     return mask_phone(value) if kind == "phone" else HIDDEN + value[-2:] if len(value) > 4 else HIDDEN
 
