@@ -7,6 +7,7 @@ Invariants:
 
 from __future__ import annotations
 
+import logging
 import socket
 from collections.abc import Callable
 
@@ -42,6 +43,8 @@ class Server(uvicorn.Server):
                 lifespan="on",
             )
         )
+        # `access_log=False` leaves it to the handlers that somebody else may have set up.
+        logging.getLogger("uvicorn.access").disabled = True
         self._app, self._tell = app, started
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:

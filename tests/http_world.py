@@ -136,6 +136,10 @@ class EventStream:
             else:
                 fields = {}
 
+    def next_line_is_a_heartbeat(self) -> bool:
+        """Whether a comment comes next."""
+        return self.answer.readline().startswith(b":")
+
     def ended(self) -> bool:
         """Whether the server has nothing more to say."""
         return self.answer.readline() == b""
