@@ -97,6 +97,12 @@ class HttpWorld:
         """Listen to a customer."""
         return EventStream(self.url, f"/v1/stream?profile={customer_id}", self.keys[key], headers or {})
 
+    def look_status(self, name: str, key: str) -> int:
+        """The status of looking this name up."""
+        kind, _, value = name.partition(":")
+        asked = {"identifiers": [{"type": kind, "value": value}]}
+        return self.post("/v1/profiles:lookup", asked, key).status_code
+
     def audited(self) -> list[dict[str, Any]]:
         """All audit records, as soon as all that wait are in the log."""
         while self.services.audit.late_seconds:

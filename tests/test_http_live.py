@@ -65,7 +65,11 @@ def test_a_stream_says_what_changed_as_it_happens(world: HttpWorld, folded: Look
         change(world, folded, "crm:4712")
         change(world, folded, "crm:4711")
         second = stream.next()
-        assert second["data"] == {"customer_id": ADA, "version": second["id"], "changed": ["identity", "timeline"]}
+        assert second["data"] == {
+            "customer_id": ADA,
+            "version": second["id"],
+            "changed": ["identity", "timeline"],
+        }
         assert second["id"] == world.get(f"/v1/profiles/{ADA}").json()["as_of"]["version"]
 
 
