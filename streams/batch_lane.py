@@ -389,7 +389,9 @@ class BatchConsumer(Consumer):
             return await work
         self._handed.add(work)
         try:
-            return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._thread.thread_loop))
+            return await asyncio.wrap_future(
+                asyncio.run_coroutine_threadsafe(work, self._thread.thread_loop)
+            )
         finally:
             if inspect.getcoroutinestate(work) is not inspect.CORO_CREATED:
                 self._handed.discard(work)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from api.keys import KEYS_MAX, KeyRing, KeysUnreadable, create_key, digest, read_keys, revoke_key
+from api.keys import KEYS_MAX, KeyRing, KeysUnreadable, create_key, digest, revoke_key
 from ops import cli
 from ops.failures import Exit
 
@@ -68,7 +68,7 @@ def test_a_wrong_scope_or_too_many_keys_are_refused(file: Path) -> None:
     with pytest.raises(ValueError, match="needs a scope"):
         create_key(file, [], "")
     assert not file.exists()
-    made, _ = create_key(file, ["ops"], "")
+    create_key(file, ["ops"], "")
     one = json.loads(file.read_text())["keys"][0]
     file.write_text(json.dumps({"keys": [one] * KEYS_MAX}))
     with pytest.raises(ValueError, match="no more fit"):

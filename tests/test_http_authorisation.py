@@ -23,7 +23,9 @@ OPEN = {("get", "/livez"), ("get", "/readyz")}
 
 # Every endpoint that needs a key: its scope, a request that works, and the status it then has.
 ENDPOINTS: dict[tuple[str, str], tuple[str, dict[str, Any], int]] = {
-    ("post", "/v1/profiles:lookup"): ("profile:read", {"json": {"identifiers": [{"type": "crm", "value": "4711"}]}}, 200),
+    ("post", "/v1/profiles:lookup"): (
+        "profile:read", {"json": {"identifiers": [{"type": "crm", "value": "4711"}]}}, 200,
+    ),
     ("get", "/v1/profiles/{customer_id}"): ("profile:read", {}, 200),
     ("get", "/v1/profiles/{customer_id}/timeline"): ("timeline:read", {}, 200),
     ("get", "/v1/profiles/{customer_id}/identifiers"): ("profile:read", {}, 200),
@@ -70,7 +72,7 @@ def test_the_table_has_every_endpoint_and_the_document_says_the_same_scopes(worl
         assert {str(status), "401", "403", "429"} <= described["responses"].keys()
 
 
-@pytest.mark.parametrize("place", sorted(ENDPOINTS), ids=lambda place: " ".join(place))
+@pytest.mark.parametrize("place", sorted(ENDPOINTS), ids=" ".join)
 def test_an_endpoint_opens_to_its_scope_and_to_no_other(world: HttpWorld, place: tuple[str, str]) -> None:
     wanted, _, status = ENDPOINTS[place]
     for scope in SCOPES:
@@ -81,7 +83,7 @@ def test_an_endpoint_opens_to_its_scope_and_to_no_other(world: HttpWorld, place:
             assert (found, body["code"], body["scope"]) == (403, "forbidden", wanted), scope
 
 
-@pytest.mark.parametrize("place", sorted(ENDPOINTS), ids=lambda place: " ".join(place))
+@pytest.mark.parametrize("place", sorted(ENDPOINTS), ids=" ".join)
 def test_no_key_and_wrong_keys_are_refused(world: HttpWorld, place: tuple[str, str]) -> None:
     right = world.keys["all"]
     for key in (None, "", "x", right[:-1], right + "x", right.upper(), right.rpartition("_")[2]):

@@ -37,7 +37,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HttpWorld]:
 def event(number: int = 1, kind: str = "sales.order_placed", **changed: Any) -> dict[str, Any]:
     data = {"order_id": f"O-{number}", "amount_minor": 1, "currency": "EUR"}
     made = {
-        "specversion": "1.0", "id": f"e{number}", "source": "shop", "type": kind, "subject": "crm:4711", "data": data,
+        "specversion": "1.0", "id": f"e{number}", "source": "shop", "type": kind, "subject": "crm:4711",
+        "data": data,
     }  # fmt: skip
     return {**made, **changed}
 
@@ -53,9 +54,10 @@ def test_an_event_is_in_its_topic_as_the_bytes_that_came_when_202_says_so(world:
     before = ends(world.kafka, "sales.events")
     answer = send(world, body, ONE)
     assert answer.status_code == 202
+    token = answer.headers["Sync-Token"]
     assert answer.json() == {
-        "accepted": 1, "rejected": 0, "sync_token": answer.headers["Sync-Token"],
-        "events": [{"index": 0, "id": "e1", "status": "accepted", "sync_token": answer.headers["Sync-Token"]}],
+        "accepted": 1, "rejected": 0, "sync_token": token,
+        "events": [{"index": 0, "id": "e1", "status": "accepted", "sync_token": token}],
     }  # fmt: skip
     from eventlog.reading import read_topic
 
@@ -219,7 +221,8 @@ def test_every_read_is_audited_with_key_customer_sections_and_purpose(world: Htt
     assert told[:2] == [(ADA, "profile", ["summary", "billing"], True), (ADA, "lookup", ["billing"], False)]
     assert sorted(told[2:4]) == sorted((one, "lookup", ["candidates"], True) for one in (ADA, bob))
     assert told[4:] == [
-        (ADA, "timeline", ["timeline"], True), (ADA, "identifiers", ["identity"], False), (ADA, "stream", [], True),
+        (ADA, "timeline", ["timeline"], True), (ADA, "identifiers", ["identity"], False),
+        (ADA, "stream", [], True),
     ]  # fmt: skip
     first = found[0]
     assert (first["type"], first["source"], first["data"]["actor"]) == ("scv.profile_read", "scv/http", "E-7")
