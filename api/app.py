@@ -12,9 +12,9 @@ import logging
 import re
 import time
 import traceback
-import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from contextlib import asynccontextmanager
+from random import getrandbits
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -60,8 +60,9 @@ def create_app(plan: Plan) -> FastAPI:
         redoc_url=None,
         swagger_ui_oauth2_redirect_url=None,
     )
-    for room in (health, profiles, writing, streaming):
-        app.include_router(room.router)
+    # The routes themselves: an included router would be gone through again with each request.
+    for room in (profiles, writing, streaming, health):
+        app.router.routes.extend(room.router.routes)
     app.add_exception_handler(Problem, _problem)
     app.add_exception_handler(HTTPException, _http_exception)
     app.add_exception_handler(RequestValidationError, _validation)
@@ -114,7 +115,7 @@ class _Around:
             return
         given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
         text = given.decode("ascii", "replace")
-        request_id = text if REQUEST_ID.fullmatch(text) else uuid.uuid4().hex
+        request_id = text if REQUEST_ID.fullmatch(text) else f"{getrandbits(128):032x}"
         scope["scv.request_id"] = request_id
         began, status = time.perf_counter(), 0
 

@@ -12,10 +12,10 @@ from __future__ import annotations
 import logging
 import threading
 import time
-import uuid
 from collections import deque
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from random import getrandbits
 from typing import Any, Protocol
 
 import msgspec
@@ -58,7 +58,8 @@ def audit_record(wire_type: str, customer_id: str, data: dict[str, Any]) -> byte
     return _write(
         {
             "specversion": "1.0",
-            "id": str(uuid.uuid4()),
+            # Nobody has to guess it: it tells repeats apart, and this takes a tenth of the time of uuid4.
+            "id": f"{getrandbits(128):032x}",
             "source": SOURCE,
             "type": wire_type,
             "time": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),

@@ -33,12 +33,12 @@ from api.masking import mask_given_name, mask_name, mask_subject
 from api.merges import shown_turn
 from api.problems import Problem, invalid, wrong_parameter
 from api.resolving import live_profile, resolve
-from api.routing import Answers, Caller, Takes, endpoint, read_model
+from api.routing import Answers, Caller, DirectRoute, Takes, endpoint, read_model
 from api.shown import SECTIONS, TIMELINE, as_of, document_of, etag_of, section_of
 from api.timeline import LIMIT_DEFAULT, LIMIT_MAX, TimelineQuery, page_of
 from stores.reading import StoredProfile
 
-router = APIRouter()
+router = APIRouter(route_class=DirectRoute)
 
 CUSTOMER_ID = re.compile(r"cus_[0-9A-HJKMNP-TV-Z]{16}")
 _PURPOSE = re.compile(r"[a-z][a-z0-9_.-]{0,63}")

@@ -26,12 +26,12 @@ from api.examples import STREAM
 from api.problems import Problem, wrong_parameter
 from api.profiles import CUSTOMER_ID, HEADERS, audit
 from api.resolving import live_profile
-from api.routing import Answers, Caller, endpoint
+from api.routing import Answers, Caller, DirectRoute, endpoint
 from api.shown import SECTIONS, TIMELINE
 from stores.reading import LIVE, StoredProfile
 from stores.store import StoreAway
 
-router = APIRouter()
+router = APIRouter(route_class=DirectRoute)
 
 # Proxies close what is silent for half a minute.
 HEARTBEAT_SECONDS = 15.0

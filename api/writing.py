@@ -24,7 +24,7 @@ from api.freshness import SyncToken
 from api.problems import Problem, invalid
 from api.profiles import HEADERS, ID_PARAMETER, MOVED, READ_PROBLEMS, audit_data, customer_id_of, synced
 from api.resolving import live_profile
-from api.routing import Answers, Caller, Takes, endpoint, media_type_of, read_body, read_model
+from api.routing import Answers, Caller, DirectRoute, Takes, endpoint, media_type_of, read_body, read_model
 from api.shown import as_of
 from eventlog.topics import AUDIT
 from models.careful import read
@@ -35,7 +35,7 @@ from models.identifiers import is_employee, split_name
 from models.link import actor_name
 from projections.forwarding import fact_of, nobody
 
-router = APIRouter()
+router = APIRouter(route_class=DirectRoute)
 
 _JSON = "application/json"
 # How a body's content type says what it holds.

@@ -48,6 +48,8 @@ class ServingReader:
             url,
             decode_responses=False,
             retry=Retry(NoBackoff(), 0),
+            # `ask` bounds the whole of it.
+            socket_timeout=None,
             socket_connect_timeout=ANSWER_SECONDS,
             health_check_interval=0,
         )
