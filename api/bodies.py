@@ -13,9 +13,9 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field
 
 from api.lookup import CANDIDATES_MAX, NAMES_MAX, REASONS_MAX
-from models.commands import Actor, Why
+from models.commands import Actor, Node, Why
 from models.event import Shape
-from models.fields import ID_MAX, Name
+from models.fields import ID_MAX, Name, SubjectName
 from models.profile import Consent, CustomerId, Member, ProfileIdentifier, Related, TimelineEntry
 from models.profile_sections import Moment
 
@@ -59,8 +59,8 @@ class RevealRequest(Request):
 class PairRequest(Request):
     """A decision about two names."""
 
-    subject: Annotated[str, Field(min_length=3, max_length=240, examples=["crm:4711"])]
-    other: Annotated[str, Field(min_length=3, max_length=240, examples=["shop:88"])]
+    subject: SubjectName
+    other: Node
     actor: Actor = Field(description="Who decides, as `E-7`; a program as `matcher/name`.")
     reason: Why = Field(description="Why, in words.")
 

@@ -121,15 +121,15 @@ def audit_data(
     actor = request.headers.get("x-actor")
     if actor is not None and not _ACTOR.fullmatch(actor):
         raise wrong_parameter("X-Actor", "an employee's number or a system's name, as E-7")
-    purpose = purpose or request.headers.get("x-purpose")
-    if purpose is not None and not _PURPOSE.fullmatch(purpose):
+    given = request.headers.get("x-purpose")
+    if given is not None and not _PURPOSE.fullmatch(given):
         raise wrong_parameter("X-Purpose", "a word, as inbound_call")
     return {
         "action": action,
         "key_id": caller.key.id,
         "key_name": caller.key.name,
         "actor": actor,
-        "purpose": purpose,
+        "purpose": purpose or given,
         "sections": list(sections),
         "masked": not caller.personal,
         "request_id": caller.request_id,
@@ -245,7 +245,7 @@ def _candidate(one: dict[str, Any], *, personal: bool) -> dict[str, Any]:
 async def get_profile(request: Request, caller: Caller) -> Response:
     """The profile, or some sections of it. Without `timeline:read` the section `timeline` is left out."""
     given = request.query_params.get("sections")
-    sections = sections_of(caller, None if given is None else [one for one in given.split(",") if one])
+    sections = sections_of(caller, None if given is None else given.split(","))
     stored, fresh = await _profile(request, caller, sections, "")
     document = document_of(stored, sections, personal=caller.personal)
     headers = {"ETag": etag_of(document)}

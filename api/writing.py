@@ -50,7 +50,7 @@ _EVENT_SCHEMA = {
         "source": {"type": "string", "minLength": 1, "maxLength": 200},
         "type": {"type": "string", "examples": ["sales.order_placed"]},
         "subject": {"type": "string", "examples": ["crm:4711"]},
-        "time": {"type": "string", "format": "date-time"},
+        "time": {"type": ["string", "null"], "format": "date-time"},
         "data": {"type": "object"},
     },
 }

@@ -59,6 +59,7 @@ def test_a_look_up_over_http_says_what_the_look_up_says(world: HttpWorld, folded
         ["email:ADA@example.com", "crm:4711"],
         ["order:O-1"],
         ["order:O-1", "phone:+49 30/901820"],
+        ["order:O-1", "crm:4712"],
         ["phone:+4930901820"],
         ["email:nobody@example.com"],
         ["email:ada@example.com", "order:O-99"],
@@ -100,11 +101,22 @@ def test_a_profile_is_sent_as_it_is_stored(world: HttpWorld, folded: LookupWorld
     }
 
 
+def test_a_key_without_pii_gets_it_masked_by_every_way(world: HttpWorld) -> None:
+    whole, masked = (world.get(f"/v1/profiles/{ADA_ID}", key).text for key in ("all", "profile:read"))
+    looked = str(world.look("crm:4711", "email:nobody@example.org", key="profile:read"))
+    choice = str(world.look("phone:+4930901820", key="profile:read"))
+    timeline = [world.get(f"/v1/profiles/{ADA_ID}/timeline", key).text for key in ("all", "timeline:read")]
+    for word in ("Byron", "ada@example.com", "901820"):
+        assert word in whole and word not in masked + looked + choice
+    assert "nobody" not in looked and "Call Ada back" in timeline[0] and "Call Ada back" not in timeline[1]
+
+
 def test_only_the_sections_asked_for_are_shown(world: HttpWorld) -> None:
     shown = world.get(f"/v1/profiles/{ADA_ID}?sections=sales,summary").json()["profile"]
     assert list(shown) == ["schema_version", "customer_id", "state", "founder", "summary", "sales"]
     wrong = world.get(f"/v1/profiles/{ADA_ID}?sections=sales,orders")
     assert wrong.status_code == 422 and wrong.json()["parameter"] == "sections"
+    assert world.get(f"/v1/profiles/{ADA_ID}?sections=").status_code == 422
     looked = world.look("crm:4711", sections=["billing"])["profile"]
     assert list(looked)[4:] == ["billing"]
 
