@@ -22,7 +22,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from api import health, profiles, streaming, writing
+from api import health, profiles, reference, streaming, writing
 from api.document import described
 from api.problems import CODES, Problem
 from api.services import Plan, Services
@@ -57,11 +57,12 @@ def create_app(plan: Plan) -> FastAPI:
         version="1",
         lifespan=lifespan,
         redirect_slashes=False,
+        # Those of the framework load scripts from elsewhere.
+        docs_url=None,
         redoc_url=None,
-        swagger_ui_oauth2_redirect_url=None,
     )
     # The routes themselves: an included router would be gone through again with each request.
-    for room in (profiles, writing, streaming, health):
+    for room in (profiles, writing, streaming, health, reference):
         app.router.routes.extend(room.router.routes)
     app.add_exception_handler(Problem, _problem)
     app.add_exception_handler(HTTPException, _http_exception)

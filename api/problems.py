@@ -28,6 +28,7 @@ CODES: Mapping[str, tuple[int, str]] = {
     "merged": (308, "The customer was merged into another"),
     "split": (409, "The customer's id stands for several by now"),
     "erased": (410, "The customer is gone"),
+    "body_too_slow": (408, "The body did not come in time"),
     "body_too_large": (413, "The body is too large"),
     "unsupported_media_type": (415, "This content type is not read here"),
     "too_many_requests": (429, "Too many requests with this API key"),

@@ -174,8 +174,9 @@ async def _profile(
     router, "POST", "/v1/profiles:lookup",
     scope="profile:read", summary="Who is it?", tag="profiles",
     takes=Takes({_JSON: ({"$ref": "#/components/schemas/LookupRequest"}, LOOKUP_REQUEST)}),
-    parameters=HEADERS, problems=("not_json", "unsupported_media_type", "body_too_large", *READ_PROBLEMS[:1],
-                                  "projection_behind", "audit_unavailable"),
+    parameters=HEADERS,
+    problems=("not_json", "unsupported_media_type", "body_too_large", "body_too_slow", "invalid_request",
+              "projection_behind", "audit_unavailable"),
     answers=[Answers(200, "`single`, `ambiguous` or `none`; always 200.", LookupAnswer, LOOKUP)],
 )  # fmt: skip
 async def lookup_profiles(request: Request, caller: Caller) -> Response:

@@ -9,6 +9,7 @@ Invariants:
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
@@ -26,6 +27,8 @@ from models.event import Shape
 
 # A look-up of 20 names is 2 kB.
 BODY_BYTES_MAX = 64 * 1024
+# The slowest line carries that much in this time; a client that only holds a connection is let go.
+BODY_SECONDS = 10.0
 # What everybody under /v1 may meet.
 ALWAYS = (
     "unauthenticated",
@@ -188,7 +191,7 @@ def _reference(model: type[pydantic.BaseModel]) -> str:
 
 
 async def read_body(request: Request, limit: int = BODY_BYTES_MAX) -> bytes:
-    """The body, at most `limit` bytes. Problem `body_too_large`."""
+    """The body, at most `limit` bytes. Problem `body_too_large`, `body_too_slow`."""
     too_large = Problem(
         "body_too_large", f"at most {limit} bytes are read here", headers={"Connection": "close"}
     )
@@ -197,10 +200,15 @@ async def read_body(request: Request, limit: int = BODY_BYTES_MAX) -> bytes:
         raise too_large
     body = bytearray()
     try:
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > limit:
-                raise too_large
+        async with asyncio.timeout(BODY_SECONDS):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > limit:
+                    raise too_large
+    except TimeoutError:
+        raise Problem(
+            "body_too_slow", f"send it within {BODY_SECONDS:g} s", headers={"Connection": "close"}
+        ) from None
     except ClientDisconnect:
         raise Problem("not_json", "the body ended too early") from None
     return bytes(body)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,6 +29,8 @@ from stores.serving import ServingReader
 
 # As long as a client waits anyway.
 AUDIT_ACK_SECONDS = 5.0
+# For what blocks: look-ups that take several questions, and the few things that are asked of Kafka.
+THREADS_MAX = 32
 
 
 class Plan(NamedTuple):
@@ -52,6 +55,7 @@ class Services:
     async def open(self) -> None:
         """Start what runs in the background."""
         plan = self.plan
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS_MAX, "scv-http"))
         self.store = ServingReader(plan.redis)
         self.reader = ProfileReader(plan.redis)
         self.log = AcknowledgedProducer(plan.kafka)

@@ -66,8 +66,8 @@ _SOURCE = "scv/http"
         "application/cloudevents-batch+json": (_BATCH_SCHEMA, [EVENT]),
         _JSON: ({"oneOf": [_EVENT_SCHEMA, _BATCH_SCHEMA]}, EVENT),
     }),
-    problems=("not_json", "invalid_request", "invalid_event", "body_too_large", "unsupported_media_type",
-              "log_unavailable"),
+    problems=("not_json", "invalid_request", "invalid_event", "body_too_large", "body_too_slow",
+              "unsupported_media_type", "log_unavailable"),
     answers=[Answers(202, "What became of each event.", EventsAnswer, EVENTS,
                      headers={"Sync-Token": "Stands for all that were accepted; give it back with a read."})],
 )  # fmt: skip
@@ -107,7 +107,7 @@ def _pair_endpoint(verb: str, path: str, summary: str) -> None:
         router, "POST", path,
         name=f"{verb}_identities", scope="identity:write", summary=summary, tag="identity",
         takes=Takes({_JSON: ({"$ref": "#/components/schemas/PairRequest"}, PAIR)}),
-        problems=("not_json", "invalid_request", "body_too_large", "unsupported_media_type",
+        problems=("not_json", "invalid_request", "body_too_large", "body_too_slow", "unsupported_media_type",
                   "log_unavailable"),
         answers=[Answers(202, "The decision is in the log.", CommandAnswer, COMMAND,
                          headers={"Sync-Token": "Give it back with a read that must know of it."})],
@@ -194,7 +194,7 @@ _REVEALED = {
     scope="profile:reveal", summary="Show masked fields", tag="profiles",
     parameters=(ID_PARAMETER, *HEADERS),
     takes=Takes({_JSON: ({"$ref": "#/components/schemas/RevealRequest"}, REVEAL_REQUEST)}),
-    problems=("not_json", "body_too_large", "unsupported_media_type", *READ_PROBLEMS),
+    problems=("not_json", "body_too_large", "body_too_slow", "unsupported_media_type", *READ_PROBLEMS),
     answers=[Answers(200, "The fields, as they are.", RevealAnswer, REVEAL), MOVED],
 )  # fmt: skip
 async def reveal(request: Request, caller: Caller) -> Response:

@@ -14,6 +14,7 @@ from api import bodies, examples
 from api.app import create_app
 from api.keys import SCOPES
 from api.problems import CODES, Problem
+from api.reference import page
 from api.services import Plan
 from models.rules import IdentityRules
 
@@ -87,6 +88,17 @@ def test_examples_are_what_the_models_say() -> None:
     ):
         model.model_validate(example)
     bodies.ProblemDocument.model_validate(Problem("forbidden", "x", scope="ops").document("r"))
+
+
+def test_the_page_to_read_has_every_operation_and_loads_nothing_from_elsewhere(
+    document: dict[str, Any],
+) -> None:
+    shown = page(document)
+    for operation in operations(document):
+        method, path = operation.split()
+        assert f"<b>{method}</b> <code>{path}</code>" in shown
+    assert "<script" not in shown and not re.search(r"""(src|href)=["'](?!/openapi.json)""", shown)
+    assert "https://" not in shown
 
 
 def test_references_of_the_document_lead_somewhere(document: dict[str, Any]) -> None:
