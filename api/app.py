@@ -31,6 +31,8 @@ from stores.store import StoreAway
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
 _log = logging.getLogger("scv.http")
 
 Scope = MutableMapping[str, Any]
@@ -64,6 +66,7 @@ def create_app(plan: Plan) -> FastAPI:
     # The routes themselves: an included router would be gone through again with each request.
     for room in (profiles, writing, streaming, health, reference):
         app.router.routes.extend(room.router.routes)
+    app.router.routes.extend(health.operator_router.routes)
     app.add_exception_handler(Problem, _problem)
     app.add_exception_handler(HTTPException, _http_exception)
     app.add_exception_handler(RequestValidationError, _validation)
@@ -142,15 +145,15 @@ class _Around:
             self._note(scope, status, request_id, time.perf_counter() - began)
 
     def _note(self, scope: Scope, status: int, request_id: str, seconds: float) -> None:
-        if not _log.isEnabledFor(logging.INFO):
-            return
+        method = scope["method"] if scope["method"] in _METHODS else "other"
         route = getattr(scope.get("route"), "path", "-")
         code = scope.get("scv.code", "-")
         assert code == "-" or code in CODES
+        services: Services = scope["app"].state.services
+        services.metrics.note(method, route, status, code, seconds)
         _log.info(
             "%s %s %d %s %.1f ms key %s request %s",
-            scope["method"] if scope["method"].isalpha() else "-",
-            route, status, code, seconds * 1_000, scope.get("scv.key", "-"), request_id,
+            method, route, status, code, seconds * 1_000, scope.get("scv.key", "-"), request_id,
         )  # fmt: skip
 
 

@@ -81,6 +81,11 @@ class AuditTrail:
         self._thread.start()
 
     @property
+    def waiting(self) -> int:
+        """Records that are not acknowledged yet."""
+        return len(self._waiting)
+
+    @property
     def late_seconds(self) -> float:
         """How long the oldest record waits; 0 when none does."""
         try:

@@ -1,8 +1,8 @@
-"""Probes: is this process alive, and can it answer.
+"""Probes: is this process alive, and can it answer; and metrics.
 
 Invariants:
 - /livez asks nothing of anybody. /readyz asks store and log, and says which of them is away.
-- Open to all: they say nothing of customers, and no address or secret.
+- Probes are open to all: they say nothing of customers, and no address or secret. Metrics need a key.
 """
 
 from __future__ import annotations
@@ -13,12 +13,15 @@ import msgspec
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from api import metrics
 from api.keys import KeysUnreadable
 from api.problems import Problem
+from api.routing import Answers, Caller, DirectRoute, endpoint
 from api.services import Services
 from stores.store import StoreAway
 
 router = APIRouter(tags=["health"])
+operator_router = APIRouter(route_class=DirectRoute)
 
 _ALIVE = {
     "content": {"application/json": {"example": {"status": "alive"}}},
@@ -63,6 +66,17 @@ async def readyz(request: Request) -> Response:
         shown = {name: "away" if wrong else "ok" for name, wrong in checks.items()}
         raise Problem("not_ready", f"away: {', '.join(away)}", checks=shown, lag=msgspec.to_builtins(lag))
     return Response(msgspec.json.encode({"status": "ready", "lag": lag}), media_type="application/json")
+
+
+@endpoint(
+    operator_router, "GET", "/metrics",
+    scope="ops", summary="Metrics for Prometheus", tag="health",
+    answers=[Answers(200, "Requests, streams, audit, lag.", {"type": "string"},
+                     "scv_lag_records 0.0\n", metrics.MEDIA_TYPE)],
+)  # fmt: skip
+async def get_metrics(request: Request, caller: Caller) -> Response:
+    """What this server counts, in Prometheus' text format. Labels hold routes, statuses and codes only."""
+    return Response(caller.services.metrics.text(), headers={"Content-Type": metrics.MEDIA_TYPE})
 
 
 async def _store(services: Services) -> str | None:

@@ -19,6 +19,7 @@ from api.freshness import LagWatch
 from api.keys import KeyRing
 from api.limits import RequestLimit, StreamLimit
 from api.merges import MergeHistory
+from api.metrics import Metrics
 from eventlog.acknowledged import AcknowledgedProducer
 from eventlog.admin import lane_ends
 from eventlog.producing import LogProducer
@@ -65,6 +66,7 @@ class Services:
         self.lags = LagWatch(self.store, self.log.lanes)
         self.changes = ChangeFeed(plan.kafka)
         self.merges = MergeHistory(plan.kafka)
+        self.metrics = Metrics(self)
         self._watching = asyncio.create_task(self.lags.run())
 
     async def close(self) -> None:

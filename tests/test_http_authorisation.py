@@ -37,6 +37,7 @@ ENDPOINTS: dict[tuple[str, str], tuple[str, dict[str, Any], int]] = {
     ("post", "/v1/events"): ("events:write", {"json": EVENT}, 202),
     ("post", "/v1/identity/links"): ("identity:write", {"json": PAIR}, 202),
     ("post", "/v1/identity/unlinks"): ("identity:write", {"json": PAIR}, 202),
+    ("get", "/metrics"): ("ops", {}, 200),
     ("get", "/v1/stream"): ("profile:read", {"params": {"profile": ADA}, "stream": True}, 200),
 }  # fmt: skip
 
@@ -56,8 +57,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HttpWorld]:
 def asked(world: HttpWorld, place: tuple[str, str], key: str | None) -> tuple[int, dict[str, Any]]:
     method, path = place
     answer = world.ask(method.upper(), path.format(customer_id=ADA), key, **ENDPOINTS[place][1])
-    stream = answer.headers["Content-Type"].startswith("text/event-stream")
-    found = answer.status_code, {} if stream else answer.json()
+    text = answer.headers["Content-Type"].startswith("text/")
+    found = answer.status_code, {} if text else answer.json()
     answer.close()
     return found
 

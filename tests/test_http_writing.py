@@ -274,6 +274,22 @@ def test_a_key_that_asks_too_often_is_told_when_to_come_back_and_others_are_not(
         world.services.requests = lenient
 
 
+def test_metrics_count_by_route_status_and_code_and_name_nobody(world: HttpWorld) -> None:
+    world.get(f"/v1/profiles/{ADA}/consents")
+    world.get("/v1/profiles/nobody/consents")
+    world.ask("PUT", "/v1/profiles/nobody/consents")
+    text = world.get("/metrics", "ops").text
+    route = 'route="/v1/profiles/{customer_id}/consents"'
+    assert f'scv_http_requests_total{{code="-",method="GET",{route},status="200"}} 1.0' in text
+    assert f'code="unknown_customer",method="GET",{route},status="404"}} 1.0' in text
+    assert f'code="method_not_allowed",method="PUT",{route},status="405"}} 1.0' in text
+    assert f"scv_http_request_seconds_count{{{route}}}" in text
+    assert "scv_http_audit_waiting_records" in text and "scv_http_streams 0.0" in text
+    assert (
+        ADA not in text and "nobody" not in text and not any(key[:12] in text for key in world.keys.values())
+    )
+
+
 def test_every_answer_has_a_request_id_and_is_cached_nowhere(world: HttpWorld) -> None:
     for answer in (
         world.get("/livez"),
