@@ -27,6 +27,8 @@ LINGER_MS = 1
 # At most so many records wait here; beyond, the next one is refused.
 BUFFER_RECORDS_MAX = 20_000
 POLL_SECONDS = 0.1
+# A broker that is up says what it has in milliseconds.
+METADATA_SECONDS = 2.0
 # New topics appear seldom; lanes are never removed.
 LANES_SECONDS = 30.0
 
@@ -70,7 +72,7 @@ class AcknowledgedProducer:
         with self._asking:
             if time.monotonic() - self._lanes_at > LANES_SECONDS or not self._lanes.keys() >= set(topics):
                 try:
-                    held = self._client.list_topics(timeout=ACK_SECONDS).topics
+                    held = self._client.list_topics(timeout=METADATA_SECONDS).topics
                 except KafkaException as failed:
                     raise LogUnavailable(f"{self.bootstrap}: {failed.args[0].str()}") from None
                 self._lanes = {name: len(topic.partitions) for name, topic in held.items()}
@@ -103,7 +105,7 @@ class AcknowledgedProducer:
     def reachable(self) -> str | None:
         """Why the broker does not answer; None if it does. Asks it, and may wait for it."""
         try:
-            self._client.list_topics(timeout=2.0)
+            self._client.list_topics(timeout=METADATA_SECONDS)
         except KafkaException as failed:
             return f"{self.bootstrap}: {failed.args[0].str()}"
         return None

@@ -20,7 +20,7 @@ POLL_SECONDS = 0.1
 RECORDS_MAX = 1_000
 # Between two tries to reach a broker that is away.
 AGAIN_SECONDS = 1.0
-METADATA_SECONDS = 5.0
+METADATA_SECONDS = 2.0
 
 _log = logging.getLogger("scv.eventlog")
 

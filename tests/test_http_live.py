@@ -22,6 +22,12 @@ from tests.lookup_world import LookupWorld
 ADA, BOB = customer_id("crm:4711"), customer_id("crm:4712")
 
 
+@pytest.fixture(autouse=True)
+def no_heartbeats(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is heard is heard because it was told, not by looking again."""
+    monkeypatch.setattr(streaming, "HEARTBEAT_SECONDS", 600.0)
+
+
 @pytest.fixture
 def worlds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[HttpWorld, LookupWorld]]:
     """Ada and Bob; changes are told to the log as a worker tells them."""

@@ -33,10 +33,10 @@ SHOWN = re.compile(
 )
 # What is masked by its form, whichever words stand in it.
 BY_FORM = {
-    "founder": "email:needle@example.com",
-    "identity/subjects/subject": "email:needle@example.com",
-    "identity/identifiers/sources": "email:needle@example.com",
-    "timeline/subject": "email:needle@example.com",
+    "founder": "phone:needle12345",
+    "identity/subjects/subject": "phone:needle12345",
+    "identity/identifiers/sources": "phone:needle12345",
+    "timeline/subject": "phone:needle12345",
     "timeline/title": "Promised: needle",
 }
 
