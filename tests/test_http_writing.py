@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from api import routing
 from eventlog.embedded import EmbeddedBroker
 from models.careful import read
 from models.dead_letter import Fault
@@ -158,6 +160,41 @@ def test_a_body_without_a_length_is_read_up_to_the_limit(world: HttpWorld) -> No
 
     answer = world.ask("POST", "/v1/events", headers={"Content-Type": ONE}, data=endless())
     assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")
+
+
+def test_a_body_that_does_not_come_is_not_waited_for(
+    world: HttpWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(routing, "BODY_SECONDS", 0.1)
+    connection = http.client.HTTPConnection("127.0.0.1", world.port, timeout=20)
+    connection.putrequest("POST", "/v1/events")
+    for name, value in (
+        ("Content-Type", ONE),
+        ("Content-Length", "9"),
+        ("Authorization", f"Bearer {world.keys['all']}"),
+    ):
+        connection.putheader(name, value)
+    connection.endheaders(b"{")
+    answer = connection.getresponse()
+    assert (answer.status, json.loads(answer.read())["code"]) == (408, "body_too_slow")
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    "header, value", [("X-Purpose", "Ada called"), ("X-Purpose", ""), ("X-Actor", "a b"), ("X-Actor", "")]
+)
+def test_who_asks_and_why_are_words_that_an_audit_can_count(
+    world: HttpWorld, header: str, value: str
+) -> None:
+    before = len(world.audited())
+    for answer in (
+        world.get(f"/v1/profiles/{ADA}", headers={header: value}),
+        world.post(
+            f"/v1/profiles/{ADA}/reveal", {"fields": ["phone"], "reason": "x"}, headers={header: value}
+        ),
+    ):
+        assert (answer.status_code, answer.json()["parameter"]) == (422, header)
+    assert len(world.audited()) == before
 
 
 def test_a_decision_is_in_the_log_with_who_decided_and_through_which_key(world: HttpWorld) -> None:
