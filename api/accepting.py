@@ -33,6 +33,9 @@ from models.record import Lane
 EVENTS_MAX = 500
 EVENTS_BYTES_MAX = 1024 * 1024
 
+# The producer gives up by itself before that.
+WAIT_SECONDS = 10.0
+
 _COMMANDS = Fault(
     Reason.WRONG_DOMAIN,
     "/type",
@@ -111,16 +114,16 @@ async def write(log: AcknowledgedProducer, examined: Sequence[Examined]) -> list
     places = [None if one.fault else log.produce(one.topic, one.key, one.value) for one in examined]
     waiting = [asyncio.wrap_future(place) for place in places if place is not None]
     if waiting:
-        await asyncio.wait(waiting)
+        await asyncio.wait(waiting, timeout=WAIT_SECONDS)
     outcomes = []
     for one, place in zip(examined, places, strict=True):
         lies = None
-        if place is not None and not isinstance(place.exception(), ProduceFailed):
+        if place is not None and place.done() and not isinstance(place.exception(), ProduceFailed):
             lies = place.result()
         outcomes.append(Outcome(one.id, lies, one.fault))
     for future in waiting:
-        # Looked at, so that asyncio does not tell of it.
-        future.exception()
+        # Looked at, so that asyncio does not tell of it; what comes too late has nobody who waits.
+        _ = future.exception() if future.done() else future.cancel()
     return outcomes
 
 

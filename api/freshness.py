@@ -156,7 +156,6 @@ def wait_of(prefer: str | None) -> float:
 
 async def wait_for(
     store: ServingReader,
-    lanes: Lanes,
     token: str | None,
     prefer: str | None,
     *,

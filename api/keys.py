@@ -142,6 +142,11 @@ class KeyRing:
             raise KeysUnreadable(self._wrong)
         return self._by_digest.get(digest(secret))
 
+    def holds(self, key: ApiKey) -> bool:
+        """Whether the key is still one, for what goes on for long."""
+        self.refresh()
+        return self._wrong is None and self._by_digest.get(key.sha256) == key
+
     def refresh(self) -> None:
         """Read the file again if it is another one by now: asking that takes two microseconds."""
         try:

@@ -73,6 +73,7 @@ HEADERS = (
     },
 )  # fmt: skip
 READ_PROBLEMS = (
+    "log_unavailable",
     "invalid_request",
     "unknown_customer",
     "erased",
@@ -143,7 +144,6 @@ async def synced(caller: Caller, request: Request) -> None:
         services = caller.services
         await wait_for(
             services.store,
-            services.log.lanes,
             token,
             request.headers.get("prefer"),
             links_end=services.links_end,
@@ -176,7 +176,7 @@ async def _profile(
     takes=Takes({_JSON: ({"$ref": "#/components/schemas/LookupRequest"}, LOOKUP_REQUEST)}),
     parameters=HEADERS,
     problems=("not_json", "unsupported_media_type", "body_too_large", "body_too_slow", "invalid_request",
-              "projection_behind", "audit_unavailable"),
+              "projection_behind", "log_unavailable", "audit_unavailable"),
     answers=[Answers(200, "`single`, `ambiguous` or `none`; always 200.", LookupAnswer, LOOKUP)],
 )  # fmt: skip
 async def lookup_profiles(request: Request, caller: Caller) -> Response:
@@ -317,7 +317,7 @@ async def get_consents(request: Request, caller: Caller) -> Response:
 @endpoint(
     router, "GET", "/v1/profiles/{customer_id}/merges",
     scope="profile:read", summary="Merges and splits that the customer took part in", tag="profiles",
-    parameters=(ID_PARAMETER, *HEADERS), problems=(*READ_PROBLEMS, "log_unavailable"),
+    parameters=(ID_PARAMETER, *HEADERS), problems=READ_PROBLEMS,
     answers=[Answers(200, "The latest 50, newest first.", MergesAnswer, MERGES), MOVED],
 )  # fmt: skip
 async def get_merges(request: Request, caller: Caller) -> Response:

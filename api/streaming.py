@@ -114,7 +114,7 @@ class _Stream(Response):
         told, marks = self._heard, marks_of(self._stored) if self._heard == self._stored.version else {}
         yield b"retry: %d\n\n" % RETRY_MS
         with services.changes.listen(customer_id) as woken:
-            while not services.changes.ended:
+            while not services.changes.ended and services.keys.holds(self._caller.key):
                 try:
                     found = await self._look(customer_id)
                 except StoreAway:

@@ -44,22 +44,21 @@ class AcknowledgedProducer:
 
     def __init__(self, bootstrap: str, *, client_id: str = "scv-http") -> None:
         self.bootstrap = bootstrap
-        self._client = Producer(
-            {
-                "bootstrap.servers": bootstrap,
-                "client.id": client_id,
-                "enable.idempotence": True,
-                "acks": "all",
-                "linger.ms": LINGER_MS,
-                "message.timeout.ms": int(ACK_SECONDS * 1000),
-                "partitioner": "murmur2_random",
-                "queue.buffering.max.messages": BUFFER_RECORDS_MAX,
-                "error_cb": self._note_trouble,
-                "logger": _log,
-                "log_level": 2,
-            }
-        )
-        self._trouble = ""
+        self._settings = {
+            "bootstrap.servers": bootstrap,
+            "client.id": client_id,
+            "enable.idempotence": True,
+            "acks": "all",
+            "linger.ms": LINGER_MS,
+            "message.timeout.ms": int(ACK_SECONDS * 1000),
+            "partitioner": "murmur2_random",
+            "queue.buffering.max.messages": BUFFER_RECORDS_MAX,
+            "error_cb": self._note_trouble,
+            "logger": _log,
+            "log_level": 2,
+        }
+        self._client = Producer(self._settings)
+        self._trouble, self._broken = "", False
         self._lanes: dict[str, int] = {}
         self._lanes_at = 0.0
         self._asking = threading.Lock()
@@ -68,20 +67,27 @@ class AcknowledgedProducer:
         self._polling.start()
 
     def lanes(self, topics: Collection[str]) -> list[Lane]:
-        """All lanes of these topics, as the broker has them; asked again after 30 s. LogUnavailable."""
+        """All lanes of these topics, asked for again after 30 s. LogUnavailable when they were never told."""
         with self._asking:
             if time.monotonic() - self._lanes_at > LANES_SECONDS or not self._lanes.keys() >= set(topics):
                 try:
                     held = self._client.list_topics(timeout=METADATA_SECONDS).topics
+                    self._lanes = {name: len(topic.partitions) for name, topic in held.items()}
                 except KafkaException as failed:
-                    raise LogUnavailable(f"{self.bootstrap}: {failed.args[0].str()}") from None
-                self._lanes = {name: len(topic.partitions) for name, topic in held.items()}
+                    # Lanes stay: those that are known hold, until the broker can be asked again.
+                    if not self._lanes.keys() >= set(topics):
+                        raise LogUnavailable(f"{self.bootstrap}: {failed.args[0].str()}") from None
                 self._lanes_at = time.monotonic()
             held_lanes = self._lanes
         return [Lane(name, number) for name in topics for number in range(held_lanes.get(name, 0))]
 
     def produce(self, topic: str, key: bytes, value: bytes) -> Place:
         """Hand over one record of a topic that exists, as `lanes` tells; returns at once."""
+        if self._broken:
+            # A client that has met a fatal error takes nothing any more; what it held was told as lost.
+            broken, self._client, self._broken = self._client, Producer(self._settings), False
+            broken.purge()
+            broken.poll(0)
         place = Place()
         place.set_running_or_notify_cancel()
 
@@ -90,6 +96,7 @@ class AcknowledgedProducer:
                 lane, offset = Lane(topic, message.partition() or 0), message.offset() or 0
                 place.set_result((lane, offset))
             else:
+                self._broken = self._broken or error.fatal()
                 place.set_exception(ProduceFailed(self._told(topic, error.str())))
 
         try:
@@ -99,6 +106,7 @@ class AcknowledgedProducer:
                 ProduceFailed(self._told(topic, f"{BUFFER_RECORDS_MAX} records wait already"))
             )
         except KafkaException as refused:
+            self._broken = self._broken or refused.args[0].fatal()
             place.set_exception(ProduceFailed(self._told(topic, refused.args[0].str())))
         return place
 
@@ -125,4 +133,5 @@ class AcknowledgedProducer:
         return f"{self.bootstrap}: {topic}: not acknowledged: {reason}{trouble}"
 
     def _note_trouble(self, error: KafkaError) -> None:
+        self._broken = self._broken or error.fatal()
         self._trouble = error.str()

@@ -10,6 +10,7 @@ import pytest
 
 from api import streaming
 from api.freshness import SyncToken
+from api.keys import create_key, revoke_key
 from api.limits import StreamLimit
 from eventlog.embedded import EmbeddedBroker
 from eventlog.producing import LogProducer
@@ -157,6 +158,18 @@ def test_streams_are_bounded_and_a_client_that_vanishes_makes_room(world: HttpWo
 def test_a_stream_that_cannot_begin_says_why(world: HttpWorld, query: str, status: int, code: str) -> None:
     answer = world.get(f"/v1/stream{query}")
     assert (answer.status_code, answer.json()["code"]) == (status, code)
+
+
+def test_the_stream_of_a_key_that_is_revoked_tells_nothing_more(
+    world: HttpWorld, folded: LookupWorld
+) -> None:
+    world.services.changes._tail.following.wait(10)
+    made, world.keys["short"] = create_key(world.key_file, ["profile:read"], "short")
+    with world.stream(ADA, "short") as stream:
+        stream.next()
+        revoke_key(world.key_file, made.id)
+        change(world, folded, "crm:4711")
+        assert stream.ended()
 
 
 def test_the_server_ends_without_waiting_for_streams(world: HttpWorld) -> None:
