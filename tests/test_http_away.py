@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import redis
 
 from api import audit, freshness
 from eventlog import acknowledged
@@ -17,6 +18,7 @@ from eventlog.admin import create_topics
 from eventlog.embedded import EmbeddedBroker
 from models.identifiers import customer_id
 from stores import serving
+from stores.connection import connect
 from stores.embedded import EmbeddedStore
 from tests.http_world import HttpWorld, records, world_of
 from tests.test_http_authorisation import EVENT, PAIR
@@ -98,6 +100,17 @@ def test_a_store_that_hangs_holds_up_its_readers_no_longer_than_said_and_nobody_
     finally:
         os.kill(pid, signal.SIGCONT)
     assert world.get(PATH).status_code == 200
+
+
+def test_a_store_that_is_full_is_read_as_before(servers: Servers) -> None:
+    client = connect(servers.store.url)
+    client.config_set("maxmemory", 1)
+    with pytest.raises(redis.exceptions.OutOfMemoryError):
+        client.set("more", "x")
+    client.close()
+    assert servers.world.get(PATH).status_code == 200
+    assert servers.world.look("phone:+4930901820")["match"] == "single"
+    assert servers.world.get("/readyz", None).status_code == 200
 
 
 def test_a_stream_outlives_the_store(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -173,6 +173,8 @@ def test_the_stream_of_a_key_that_is_revoked_tells_nothing_more(
 
 
 def test_the_server_ends_without_waiting_for_streams(world: HttpWorld) -> None:
+    # Left to itself, the server would wait that long for a stream to end.
+    world.server.config.timeout_graceful_shutdown = 600
     with world.stream(ADA) as stream:
         stream.next()
         world.server.should_exit = True
