@@ -75,6 +75,9 @@ def _shown(host: str) -> str:
 
 def log_to_stderr() -> None:
     """One line for each request and for what goes wrong, without personal data."""
+    # What the lines do not say need not be found out for each; the manual of `logging` names these switches.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    logging._srcfile = None  # type: ignore[attr-defined]
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     for name, level in (("scv.http", logging.INFO), ("scv.eventlog", logging.WARNING)):
