@@ -33,7 +33,7 @@ from api.masking import mask_given_name, mask_name, mask_subject
 from api.merges import shown_turn
 from api.problems import Problem, invalid, wrong_parameter
 from api.resolving import live_profile, resolve
-from api.routing import Answers, Caller, DirectRoute, Takes, endpoint, read_model
+from api.routing import Answers, Caller, DirectRoute, Takes, endpoint, header_of, read_model
 from api.shown import SECTIONS, TIMELINE, as_of, document_of, etag_of, section_of
 from api.timeline import LIMIT_DEFAULT, LIMIT_MAX, TimelineQuery, page_of
 from stores.reading import StoredProfile
@@ -119,10 +119,10 @@ def audit_data(
     caller: Caller, request: Request, action: str, sections: Sequence[str], purpose: str | None
 ) -> dict[str, Any]:
     """What an audit record says of a read. Problem when the headers that it takes are none."""
-    actor = request.headers.get("x-actor")
+    actor = header_of(request, "x-actor")
     if actor is not None and not _ACTOR.fullmatch(actor):
         raise wrong_parameter("X-Actor", "an employee's number or a system's name, as E-7")
-    given = request.headers.get("x-purpose")
+    given = header_of(request, "x-purpose")
     if given is not None and not _PURPOSE.fullmatch(given):
         raise wrong_parameter("X-Purpose", "a word, as inbound_call")
     return {
@@ -139,13 +139,13 @@ def audit_data(
 
 async def synced(caller: Caller, request: Request) -> None:
     """Wait for the request's Sync-Token, if it has one. Problem."""
-    token = request.headers.get("sync-token")
+    token = header_of(request, "sync-token")
     if token is not None:
         services = caller.services
         await wait_for(
             services.store,
             token,
-            request.headers.get("prefer"),
+            header_of(request, "prefer"),
             links_end=services.links_end,
         )
 
@@ -250,7 +250,7 @@ async def get_profile(request: Request, caller: Caller) -> Response:
     stored, fresh = await _profile(request, caller, sections, "")
     document = document_of(stored, sections, personal=caller.personal)
     headers = {"ETag": etag_of(document)}
-    held = [one.strip() for one in request.headers.get("if-none-match", "").split(",")]
+    held = [one.strip() for one in (header_of(request, "if-none-match") or "").split(",")]
     if headers["ETag"] in held or "*" in held:
         return Response(status_code=304, headers=headers)
     return Response(b'{"profile":%s,"as_of":%s}' % (document, fresh), 200, headers, _JSON)

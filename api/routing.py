@@ -92,10 +92,19 @@ class Takes(NamedTuple):
     content: Mapping[str, tuple[Mapping[str, Any], Any]]
 
 
+def header_of(request: Request, name: str) -> str | None:
+    """A header of the request, by its name in lower case; None without it. They are made a table once."""
+    table = request.scope.get("scv.headers")
+    if table is None:
+        table = request.scope["scv.headers"] = dict(request.scope["headers"])
+    found = table.get(name.encode())
+    return None if found is None else found.decode("latin-1")
+
+
 def caller_of(request: Request, scope: str) -> Caller:
     """Who asks, allowed to and within the limit. Problem."""
     services: Services = request.app.state.services
-    kind, _, secret = request.headers.get("authorization", "").partition(" ")
+    kind, _, secret = (header_of(request, "authorization") or "").partition(" ")
     try:
         key = services.keys.find(secret.strip()) if kind.lower() == "bearer" and secret else None
     except KeysUnreadable:
@@ -195,7 +204,7 @@ async def read_body(request: Request, limit: int = BODY_BYTES_MAX) -> bytes:
     too_large = Problem(
         "body_too_large", f"at most {limit} bytes are read here", headers={"Connection": "close"}
     )
-    stated = request.headers.get("content-length", "0")
+    stated = header_of(request, "content-length") or "0"
     if stated.isascii() and stated.isdecimal() and int(stated) > limit:
         raise too_large
     body = bytearray()
@@ -216,7 +225,7 @@ async def read_body(request: Request, limit: int = BODY_BYTES_MAX) -> bytes:
 
 def media_type_of(request: Request) -> str:
     """The content type, without its parameters."""
-    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return (header_of(request, "content-type") or "").partition(";")[0].strip().lower()
 
 
 async def read_model(request: Request, model: type[Model]) -> Model:

@@ -26,7 +26,7 @@ from api.examples import STREAM
 from api.problems import Problem, wrong_parameter
 from api.profiles import CUSTOMER_ID, HEADERS, audit
 from api.resolving import live_profile
-from api.routing import Answers, Caller, DirectRoute, endpoint
+from api.routing import Answers, Caller, DirectRoute, endpoint, header_of
 from api.shown import SECTIONS, TIMELINE
 from stores.reading import LIVE, StoredProfile
 from stores.store import StoreAway
@@ -69,7 +69,7 @@ async def stream_profile(request: Request, caller: Caller) -> Response:
     # Answered as a profile is: a stream that cannot begin says why.
     _, stored = await live_profile(caller.services, customer_id, _visible(caller))
     audit(caller, request, "stream", [customer_id], ())
-    return _Stream(caller, stored, request.headers.get("last-event-id", ""))
+    return _Stream(caller, stored, header_of(request, "last-event-id") or "")
 
 
 def _visible(caller: Caller) -> tuple[str, ...]:

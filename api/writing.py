@@ -24,7 +24,17 @@ from api.freshness import SyncToken
 from api.problems import Problem, invalid
 from api.profiles import HEADERS, ID_PARAMETER, MOVED, READ_PROBLEMS, audit_data, customer_id_of, synced
 from api.resolving import live_profile
-from api.routing import Answers, Caller, DirectRoute, Takes, endpoint, media_type_of, read_body, read_model
+from api.routing import (
+    Answers,
+    Caller,
+    DirectRoute,
+    Takes,
+    endpoint,
+    header_of,
+    media_type_of,
+    read_body,
+    read_model,
+)
 from api.shown import as_of
 from eventlog.topics import AUDIT
 from models.careful import read
@@ -80,7 +90,7 @@ async def write_events(request: Request, caller: Caller) -> Response:
     When the log did not acknowledge some (503), send all again: repeats are recognised by source and id.
     """
     kind = media_type_of(request)
-    if kind not in _BATCH or "ce-specversion" in request.headers:
+    if kind not in _BATCH or header_of(request, "ce-specversion") is not None:
         raise Problem("unsupported_media_type", f"send one of {', '.join(_BATCH)}, in structured mode")
     events = split_batch(await read_body(request, EVENTS_BYTES_MAX), batch=_BATCH[kind])
     outcomes = await accept(caller.services.log, events)
