@@ -17,7 +17,7 @@ from pydantic import BaseModel
 
 from models.catalogue import event_model, schema_version, topic_of, upcast
 from models.dead_letter import Fault, Reason
-from models.decoding import RECORD_BYTES_MAX, Event, fast_struct, occurred
+from models.decoding import RECORD_BYTES_MAX, SUBJECT, Event, fast_struct, occurred
 from models.event import EVENT_TYPES, Envelope, Shape
 from models.fields import NAME_MAX
 from models.identifiers import CUSTOMER_NAMESPACE, namespace_of
@@ -27,7 +27,6 @@ DEPTH_MAX = 16
 
 Headers = Sequence[tuple[str, bytes | None]]
 
-_SUBJECT = re.compile(r"[a-z][a-z0-9_.-]{0,31}:[^\x00-\x20\x7f]{1,200}")
 _EXTENSION = re.compile(r"[a-z0-9]{1,64}")
 _ATTRIBUTES = {*Envelope.model_fields, "data"}
 _LIMITS = {"too_long", "string_too_long"}
@@ -135,7 +134,7 @@ def _header(name: str, raw: bytes) -> str:
 def _check_subject(subject: Any, key: bytes | None) -> None:
     if subject is None or subject == "":
         raise _Faulty(Reason.MISSING_SUBJECT, "/subject", "an event is about a subject, namespace:value")
-    if not isinstance(subject, str) or not _SUBJECT.fullmatch(subject):
+    if not isinstance(subject, str) or not SUBJECT.fullmatch(subject):
         raise _Faulty(Reason.MALFORMED_SUBJECT, "/subject", f"not namespace:value: {str(subject)[:80]!r}")
     if namespace_of(subject) == CUSTOMER_NAMESPACE:
         raise _Faulty(

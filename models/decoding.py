@@ -7,12 +7,13 @@ Invariants:
 
 from __future__ import annotations
 
+import re
 import types
 import typing
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import cache
-from typing import Annotated, Any, Union
+from typing import Annotated, Any, Literal, Union
 
 import annotated_types
 import msgspec
@@ -29,11 +30,17 @@ RECORD_BYTES_MAX = 256 * 1024
 FUTURE_TOLERANCE_US = 5 * 60 * 1_000_000
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-MICROSECOND = timedelta(microseconds=1)
+
+# `models.fields.SubjectName`, where a text is at hand.
+SUBJECT = re.compile(r"[a-z][a-z0-9_.-]{0,31}:[^\x00-\x20\x7f]{1,200}")
+_RESERVED = f"{CUSTOMER_NAMESPACE}:"
 
 
 class Event(msgspec.Struct, gc=False):
-    """One event as the fold sees it. Instants are microseconds since 1970 (UTC)."""
+    """One event as the fold sees it. Instants are microseconds since 1970 (UTC).
+
+    `stated` keeps what its identifiers say by the rules, once somebody has asked: "type:value", verified.
+    """
 
     type: str
     source: str
@@ -44,11 +51,13 @@ class Event(msgspec.Struct, gc=False):
     clamped: bool
     ignored_fields: int
     data: Any
+    stated: list[tuple[str, bool]] | None = None
 
 
 def microseconds(at: datetime) -> int:
     """Microseconds since 1970-01-01T00:00:00Z."""
-    return (at - EPOCH) // MICROSECOND
+    since = at - EPOCH
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
 
 def occurred(at: datetime | None, log_us: int) -> tuple[int, bool]:
@@ -113,8 +122,27 @@ def fast_struct(shape: type[Shape]) -> type[msgspec.Struct]:
     )
 
 
+# What the fast way takes where a pattern would allow more: patterns are matched in Python, for a third of all
+# decoding. The subject is compared with the key instead.
+_NARROWED: dict[str, Any] = {
+    "specversion": Literal["1.0"],
+    "subject": str,
+    "datacontenttype": Literal[
+        "application/json",
+        "application/json; charset=utf-8",
+        "application/json; charset=UTF-8",
+        "application/json;charset=utf-8",
+    ]
+    | None,
+}
+
+
 def _envelope(wire_type: str) -> type[msgspec.Struct]:
-    fields = [field for field in _fields(Envelope) if field[0] != "type"]
+    fields = [
+        (name, _NARROWED.get(name, kind), *default)
+        for name, kind, *default in _fields(Envelope)
+        if name != "type"
+    ]
     fields.append(("data", fast_struct(EVENT_TYPES[wire_type])))
     return msgspec.defstruct(
         f"{EVENT_TYPES[wire_type].__name__}Event",
@@ -157,19 +185,27 @@ def fast_decoder(topic: str) -> Callable[[bytes, bytes | None, int], Event | Non
     names = {_envelope(name): name for name in types_of(topic)}
     decode = msgspec.json.Decoder(Union[tuple(names)], strict=True).decode  # noqa: UP007
     doubts = {kind: doubt for kind, name in names.items() if (doubt := _doubt(EVENT_TYPES[name])) is not None}
-    reserved = f"{CUSTOMER_NAMESPACE}:".encode()
+    # Records come grouped by key: the key read last, and the subject that it names.
+    known: tuple[bytes, str] = (b"", "")
     # Data of an older version may happen to fit today's shape: only the current one, or none named, is fast.
     endings = {kind: f"/{EVENT_TYPES[name].version}" for kind, name in names.items()}
 
     def fast(value: bytes, key: bytes | None, log_us: int) -> Event | None:
+        nonlocal known
         if key is None or len(value) > RECORD_BYTES_MAX:
             return None
+        last = known
         try:
+            if key != last[0]:
+                subject = key.decode()
+                if SUBJECT.fullmatch(subject) is None or subject.startswith(_RESERVED):
+                    return None
+                known = last = (key, subject)
             read: Any = decode(value)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return None
         kind = type(read)
-        if read.subject.encode() != key or key.startswith(reserved):
+        if read.subject != last[1]:
             return None
         if read.dataschema is not None and not read.dataschema.endswith(endings[kind]):
             return None
@@ -179,8 +215,6 @@ def fast_decoder(topic: str) -> Callable[[bytes, bytes | None, int], Event | Non
         if at is not None and near_the_end_of_time(at):
             return None
         occurred_us, clamped = occurred(at, log_us)
-        return Event(
-            names[kind], read.source, read.id, read.subject, occurred_us, log_us, clamped, 0, read.data
-        )
+        return Event(names[kind], read.source, read.id, last[1], occurred_us, log_us, clamped, 0, read.data)
 
     return fast

@@ -38,6 +38,9 @@ BLOCKED_MAILBOXES = ("noreply@", "no-reply@", "donotreply@", "do-not-reply@")
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _TYPE = re.compile(r"[a-z][a-z0-9_.-]{0,31}")
 _ID_BITS = 80
+# Two of its signs at a time, for ten bits.
+_SHIFTS = range(_ID_BITS - 10, -1, -10)
+_PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]
 
 
 def namespace_of(subject: str) -> str:
@@ -50,11 +53,10 @@ def is_employee(subject: str) -> bool:
     return subject.startswith(EMPLOYEE_NAMESPACE + ":")
 
 
-@lru_cache(maxsize=65_536)
 def customer_id(founder: str) -> str:
     """The id that a founder gives its customer: `cus_` and 80 bits of SHA-256 in Crockford's base 32."""
     number = int.from_bytes(hashlib.sha256(founder.encode()).digest()[: _ID_BITS // 8], "big")
-    return "cus_" + "".join(_ALPHABET[number >> shift & 31] for shift in range(_ID_BITS - 5, -1, -5))
+    return "cus_" + "".join([_PAIRS[number >> shift & 1023] for shift in _SHIFTS])
 
 
 def normal_form(

@@ -60,7 +60,9 @@ def _compiled(template: str) -> Callable[[Any], str]:
             pieces.append(_piece(field, name or None))
         else:
             pieces.append(_fixed(text))
-    return lambda data: "".join(piece(data) for piece in pieces)
+    if len(pieces) == 1:
+        return pieces[0]
+    return lambda data: "".join([piece(data) for piece in pieces])
 
 
 @cache

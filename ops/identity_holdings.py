@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import msgspec
 
 from projections.assembling import DOCUMENT_ORDER, Labels, Member, assemble
-from projections.parts import SECTIONS, Part, packed_states, unpack
+from projections.parts import SECTIONS, Part, unpack
 from stores.redis_store import RedisStore
 
 _NOWHERE = Labels("", "")
@@ -72,5 +72,5 @@ def _said(part: Part) -> list[str]:
         if section.name in DOCUMENT_ORDER
         and section.name not in _OF_EVERY_PART
         and packed is not None
-        and packed != packed_states(section.zero())
+        and packed != section.pack(section.zero())
     ]

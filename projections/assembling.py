@@ -10,6 +10,7 @@ Invariants:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -50,11 +51,16 @@ _EMPTY_SUBJECTS = b'"subjects":[]'
 _write = msgspec.json.Encoder().encode
 
 
-class Labels(msgspec.Struct, frozen=True):
+class Labels(msgspec.Struct, frozen=True, dict=True):
     """What `meta` says of where a profile was made."""
 
     generation: str
     config: str
+
+    @cached_property
+    def opening(self) -> str:
+        """How `meta` begins."""
+        return _write({"generation": self.generation, "config": self.config}).decode()[:-1] + ","
 
 
 class Member(NamedTuple):
@@ -164,14 +170,12 @@ def _touched(members: Sequence[Member], view: View) -> set[int]:
         before = known.get(key)
         if before is None:
             added += 1
-            touched.update(place for place, at in enumerate(changed) if at)
+            touched.update([place for place, at in enumerate(changed) if at])
         elif before != changed:
-            touched.update(
-                place for place, (was, at) in enumerate(zip(before, changed, strict=True)) if was != at
-            )
+            touched.update([place for place, at in enumerate(changed) if before[place] != at])
     if len(known) + added > len(now):
         for key in known.keys() - now.keys():
-            touched.update(place for place, at in enumerate(known[key]) if at)
+            touched.update([place for place, at in enumerate(known[key]) if at])
     view.changed = now
     return touched
 
@@ -193,10 +197,10 @@ def _section(place: int, members: Sequence[Member], view: View, sections: dict[s
     else:
         view.truncated.pop(place, None)
     facts, new = view.facts, rendered.facts
-    changed = any(facts[name] != fact for name, fact in new.items())
-    if changed:
-        facts.update(new)
-    return changed
+    if new.items() <= facts.items():
+        return False
+    facts.update(new)
+    return True
 
 
 def _merged(members: Sequence[Member], place: int) -> list[Any]:
@@ -243,32 +247,32 @@ def _seen_by_subject(members: Sequence[Member]) -> dict[str, Seen]:
 
 def _with_subjects(identity: tuple[bytes, bytes], seen: Mapping[str, Seen], truncated: list[str]) -> bytes:
     """The section with its members listed; they change with every event, the rest of it seldom."""
-    listed = sorted((one.first_log_us, subject, one.last_log_us) for subject, one in seen.items())
+    listed = [(one.first_log_us, subject, one.last_log_us) for subject, one in seen.items()]
+    if len(listed) > 1:
+        listed.sort()
     if len(listed) > SUBJECTS_MAX:
         truncated.append("identity.subjects")
     shown = [
-        {"subject": subject, "first_seen_at": rfc3339(first), "last_seen_at": rfc3339(last)}
+        f'{{"subject":{_write(subject).decode()},"first_seen_at":"{rfc3339(first)}","last_seen_at":"{rfc3339(last)}"}}'
         for first, subject, last in listed[:SUBJECTS_MAX]
     ]
-    return b'%b"subjects":%b%b' % (identity[0], _write(shown), identity[1])
+    return b'%b"subjects":[%b]%b' % (identity[0], ",".join(shown).encode(), identity[1])
 
 
 def _meta(seen: Mapping[str, Seen], labels: Labels, version: str, truncated: list[str]) -> bytes:
     whole: Seen | None = None
     for one in seen.values():
         whole = one if whole is None else joined(whole, one)
-    return _write(
-        {
-            "generation": labels.generation,
-            "config": labels.config,
-            "version": version,
-            "last_event_at": None if whole is None else rfc3339(whole.last_event_us),
-            "last_log_at": None if whole is None else rfc3339(whole.last_log_us),
-            "clamped_times": 0 if whole is None else whole.clamped_times,
-            "ignored_fields": 0 if whole is None else whole.ignored_fields,
-            "truncated": sorted(truncated),
-        }
-    )
+    if whole is None:
+        whole_at, log_at, clamped, ignored = "null", "null", 0, 0
+    else:
+        whole_at, log_at = f'"{rfc3339(whole.last_event_us)}"', f'"{rfc3339(whole.last_log_us)}"'
+        clamped, ignored = whole.clamped_times, whole.ignored_fields
+    return (
+        f'{labels.opening}"version":"{version}","last_event_at":{whole_at},"last_log_at":{log_at},'
+        f'"clamped_times":{clamped},"ignored_fields":{ignored},'
+        f'"truncated":{_write(sorted(truncated)).decode() if truncated else "[]"}}}'
+    ).encode()
 
 
 def document(customer: str, founder: str, sections: Mapping[str, Any], state: str = "live") -> dict[str, Any]:

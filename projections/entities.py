@@ -96,9 +96,14 @@ class Keyed(Reducer):
         moved: list[tuple[str, int]],
     ) -> None:
         """An event of this key names the entity, states fields (by place) and moves money (by currency)."""
-        width = len(self.fields)
-        entity = state[1].get(entity_id) or [[], [-1] * width, [None] * width, {}]
-        entity = _stated(entity, stamp, stated)
+        entity = state[1].get(entity_id)
+        if entity is None:
+            width = len(self.fields)
+            entity = [[stamp], [-1] * width, [None] * width, {}]
+            for place, value in stated:
+                entity[1][place], entity[2][place] = 0, value
+        else:
+            entity = _stated(entity, stamp, stated)
         for currency, amount in moved:
             entity[3][currency] = entity[3].get(currency, 0) + amount
         state[1][entity_id] = entity
@@ -113,6 +118,8 @@ class Keyed(Reducer):
 
     def ordered(self, state: State) -> list[Shown]:
         """All entities of a state: open before closed, then newest first, then by id."""
+        if not state[1]:
+            return []
         places, is_open = self.places, self.is_open
         shown = [Shown(name, entity, places) for name, entity in state[1].items()]
         if len(shown) > 1:
@@ -140,7 +147,7 @@ def _stated(entity: Entity, stamp: list[Any], stated: list[tuple[int, Any]]) -> 
         held = by_field[place]
         if held is None or wins([*stamp, value], [*held, values[place]]):
             by_field[place], values[place] = stamp, value
-    newest = stamp if not stamps or stamp > stamps[0] else stamps[0]
+    newest = max(stamp, stamps[0])
     return _packed(newest, by_field, values, totals)
 
 

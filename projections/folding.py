@@ -8,7 +8,6 @@ Invariants:
 from __future__ import annotations
 
 from collections.abc import Callable
-from copy import copy
 from typing import Any
 
 from models.decoding import Event
@@ -23,12 +22,11 @@ from projections.parts import (
     Part,
     digest,
     is_repeat,
-    packed_states,
     remember,
     states_of,
 )
 from projections.reducers import Add, Configuration
-from projections.seen import first_seen
+from projections.seen import copied, first_seen
 
 _IDENTITY = PLACE["identity"]
 # Which of an event's own ids other systems ask by; `references[]` of the event come on top.
@@ -65,7 +63,7 @@ class Fold:
     def __init__(self, projection: Projection, part: Part, subject: str, lane: str) -> None:
         self.projection, self.part, self.subject, self.lane = projection, part, subject, lane
         self.revision, self.changed, self.recent = part.revision, list(part.changed), part.recent
-        self.seen = copy(part.seen)
+        self.seen = copied(part.seen)
         self.live: dict[int, list[Any]] = {}
         self.facts: list[LinkFact] = []
         self.references: set[str] = set()
@@ -128,5 +126,5 @@ class Fold:
         """The part after all events added."""
         sections = list(self.part.sections)
         for place, states in self.live.items():
-            sections[place] = packed_states(states)
+            sections[place] = SECTIONS[place].pack(states)
         return Part(self.revision, self.changed, self.recent, sections, self.seen)

@@ -1,8 +1,7 @@
-"""Sections `traits`, `timeline` and `summary`: what events of every domain add to.
+"""Sections `traits` and `summary`: what events of every domain add to.
 
 Invariants:
 - A trait is kept as its JSON text, so that parts hold no floats.
-- An entry of the timeline is kept as the profile shows it: it is rendered once, when its event is folded.
 """
 
 from __future__ import annotations
@@ -11,18 +10,17 @@ from typing import Any
 
 import msgspec
 
-from models.bounds import SUMMARY_TEXT_MAX, TIMELINE_MAX, TRAITS_MAX
+from models.bounds import SUMMARY_TEXT_MAX, TRAITS_MAX
 from models.decoding import Event
 from models.service import SurveyAnswered
-from models.titles import cut, title_of
+from models.titles import cut
 from projections.instants import rfc3339
-from projections.lists import Entry, LatestBy, Newest
+from projections.lists import LatestBy
 from projections.reducers import Latest, State, field
 from projections.section import Page, Rendered, Section
 
 _write = msgspec.json.Encoder().encode
 _read = msgspec.json.Decoder().decode
-_timelines = msgspec.json.Decoder(list[tuple[int, list[Entry]]]).decode
 
 
 def _traits(event: Event) -> list[tuple[str, list[Any]]]:
@@ -58,47 +56,6 @@ class Traits(Section):
 def _trait(name: str, held: list[Any]) -> dict[str, Any]:
     at_us, source, _, text = held
     return {"key": name, "value": _read(text), "source": source, "occurred_at": rfc3339(at_us)}
-
-
-def _amount(event: Event) -> int | None:
-    """The amount or delta that an event states together with its currency."""
-    amount = getattr(event.data, "amount_minor", None)
-    amount = getattr(event.data, "delta_minor", None) if amount is None else amount
-    return amount if getattr(event.data, "currency", None) is not None else None
-
-
-def _entry(event: Event) -> dict[str, Any]:
-    """One event as the profile shows it."""
-    shown = {
-        "event_id": event.id,
-        "type": event.type,
-        "occurred_at": rfc3339(event.occurred_us),
-        "channel": event.data.channel,
-        "subject": event.subject,
-        "title": title_of(event.type)(event.data),
-    }
-    amount = _amount(event)
-    if amount is not None:
-        shown["amount_minor"], shown["currency"] = amount, event.data.currency
-    return shown
-
-
-class Timeline(Section):
-    """The latest events, newest first."""
-
-    name = "timeline"
-
-    events = Newest(_entry)
-
-    @classmethod
-    def read(cls, packed: bytes) -> list[State]:
-        return _timelines(packed)
-
-    @classmethod
-    def render(cls, states: dict[str, State], page: Page) -> Rendered:
-        forgotten, entries = states["events"]
-        shown = page.cut("", entries, TIMELINE_MAX, forgotten)
-        return Rendered([entry[2] for entry in shown], page.truncated, {})
 
 
 def _names_employee(event: Event) -> bool:
@@ -163,10 +120,10 @@ def summary(facts: dict[str, Any]) -> dict[str, Any]:
         "lifetime_value_minor": None,
         "lifetime_value_currency": None,
     }
-    return {
-        name: cut(value, SUMMARY_TEXT_MAX) if isinstance(value, str) else value
-        for name, value in flat.items()
-    }
+    for name, value in flat.items():
+        if type(value) is str and len(value) > SUMMARY_TEXT_MAX:
+            flat[name] = cut(value, SUMMARY_TEXT_MAX)
+    return flat
 
 
 def _contact_reason(facts: dict[str, Any]) -> tuple[str | None, str | None]:

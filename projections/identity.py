@@ -10,7 +10,7 @@ from models.decoding import Event
 from models.identifiers import customer_id, namespace_of
 from models.marketing import ProfileUpdated, RelationshipStated
 from projections.instants import instant_or_none, rfc3339
-from projections.lists import Identifiers, LatestBy, MostTrustedBy
+from projections.lists import Identifiers, LatestBy, MostTrustedBy, stated_identifiers
 from projections.reducers import Add, Configuration, MostTrusted, Read, State, field
 from projections.section import Page, Rendered, Section
 
@@ -32,13 +32,12 @@ class Contact(MostTrusted):
             value = profile_field(event)
             return None if value is None else rules.normalise(kind, value, namespace_of(event.subject))
 
+        begins = f"{kind}:"
+
         def of_identifiers(event: Event) -> str | None:
-            namespace = namespace_of(event.subject)
-            for stated in event.data.identifiers:
-                if stated.type == kind:
-                    value = rules.normalise(kind, stated.value, namespace)
-                    if value is not None:
-                        return value
+            for name, _ in stated_identifiers(event, rules):
+                if name.startswith(begins):
+                    return name[len(begins) :]
             return None
 
         reads: dict[Any, Read] = {ProfileUpdated: of_profile, None: of_identifiers}

@@ -16,13 +16,19 @@ _LEAST_US = -62_135_596_800_000_000
 _GREATEST_US = 253_402_300_799_999_999
 
 
-@lru_cache(maxsize=65_536)
+# "10:42:" of each minute of a day, "07" of each second.
+_MINUTES = [f"{minute // 60:02d}:{minute % 60:02d}:" for minute in range(1_440)]
+_SECONDS = [f"{second:02d}" for second in range(60)]
+
+
 def rfc3339(at_us: int) -> str:
     """RFC 3339 in UTC; a fraction of 3 or 6 digits only when there is one."""
-    seconds, micros = divmod(min(max(at_us, _LEAST_US), _GREATEST_US), 1_000_000)
-    days, second = divmod(seconds, 86_400)
-    minutes, second = divmod(second, 60)
-    whole = f"{_day(days)}T{minutes // 60:02d}:{minutes % 60:02d}:{second:02d}"
+    if not _LEAST_US <= at_us <= _GREATEST_US:
+        at_us = _LEAST_US if at_us < _LEAST_US else _GREATEST_US
+    seconds, micros = divmod(at_us, 1_000_000)
+    minutes, second = divmod(seconds, 60)
+    days, minute = divmod(minutes, 1_440)
+    whole = f"{_day(days)}T{_MINUTES[minute]}{_SECONDS[second]}"
     if not micros:
         return whole + "Z"
     return f"{whole}.{micros // 1000:03d}Z" if micros % 1000 == 0 else f"{whole}.{micros:06d}Z"

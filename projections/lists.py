@@ -1,4 +1,4 @@
-"""Bounded lists: the latest value per name, identifiers, threads, payment failures, order days, timeline.
+"""Bounded lists: the latest value per name, identifiers, threads, payment failures, order days.
 
 Invariants:
 - A bound cuts inside a part, in log order; `merge` only joins.
@@ -8,13 +8,9 @@ Invariants:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from itertools import pairwise
-from operator import itemgetter
 from typing import Any
 
-import msgspec
-
-from models.bounds import FAILURES_REMEMBERED, IDENTIFIERS_MAX, TIMELINE_MAX
+from models.bounds import FAILURES_REMEMBERED, IDENTIFIERS_MAX
 from models.decoding import Event
 from models.identifiers import namespace_of
 from models.rules import IdentityRules
@@ -25,7 +21,6 @@ from projections.reducers import (
     EventType,
     Reducer,
     State,
-    as_text,
     stamped,
     trusted_over,
     wins,
@@ -168,12 +163,14 @@ def _least(a: int | None, b: int | None) -> int | None:
 
 def stated_identifiers(event: Event, rules: IdentityRules) -> list[tuple[str, bool]]:
     """The identifiers an event states, as ("type:value" normalised, verified); none without a value."""
-    namespace = namespace_of(event.subject)
-    return [
-        (f"{stated.type}:{value}", stated.verified)
-        for stated in event.data.identifiers
-        if (value := rules.normalise(stated.type, stated.value, namespace)) is not None
-    ]
+    if event.stated is None:
+        namespace = namespace_of(event.subject)
+        event.stated = [
+            (f"{stated.type}:{value}", stated.verified)
+            for stated in event.data.identifiers
+            if (value := rules.normalise(stated.type, stated.value, namespace)) is not None
+        ]
+    return event.stated
 
 
 class Threads(Reducer):
@@ -281,71 +278,3 @@ def in_first_days(state: State) -> int:
         return 0
     last = min(map(int, state)) + FIRST_DAYS
     return sum(count for name, count in state.items() if int(name) < last)
-
-
-# Time, source, and the document's JSON, which has the id.
-Entry = tuple[int, str, msgspec.Raw]
-
-
-class Newest(Reducer):
-    """The newest events as `show` writes them, newest first.
-
-    State: (forgotten, [Entry, …]).
-    """
-
-    def __init__(self, show: Callable[[Event], dict[str, Any]]) -> None:
-        self.show = show
-
-    def zero(self) -> State:
-        return (0, [])
-
-    def adders(self, configuration: Configuration) -> Mapping[str, Add]:
-        show = self.show
-
-        def add(state: State, event: Event) -> State:
-            entries = state[1]
-            mine = (event.occurred_us, event.source, msgspec.Raw(as_text(show(event))))
-            place = 0
-            while place < len(entries) and _before(entries[place], mine):
-                place += 1
-            entries.insert(place, mine)
-            if len(entries) > TIMELINE_MAX:
-                entries.pop()
-                return (1, entries)
-            return state
-
-        return dict.fromkeys(wire_types(()), add)
-
-    def merge(self, a: State, b: State) -> State:
-        return (a[0] | b[0], ordered_entries([*a[1], *b[1]]))
-
-
-_key = itemgetter(0, 1)
-
-
-def _before(a: Entry, b: Entry) -> bool:
-    """Whether `a` stays ahead of `b`: newer, or of equal key and not less as text."""
-    if a[0] != b[0]:
-        return a[0] > b[0]
-    if a[1] != b[1]:
-        return a[1] > b[1]
-    mine, theirs = _told(a), _told(b)
-    return mine[0] > theirs[0] if mine[0] != theirs[0] else mine[2] >= theirs[2]
-
-
-def _told(entry: Entry) -> tuple[str, str, bytes]:
-    """What decides between entries of one time and source: id, subject, and what else the event said."""
-    shown = msgspec.json.decode(entry[2])
-    names = ("type", "channel", "title", "amount_minor", "currency")
-    return shown["event_id"], shown["subject"], as_text([shown.get(name) for name in names])
-
-
-def ordered_entries(entries: list[Entry]) -> list[Entry]:
-    """Newest first; equal keys by subject, then the greater as text: the order of joining never shows."""
-    ordered = sorted(entries, key=_key, reverse=True)
-    if any(a[0] == b[0] and a[1] == b[1] for a, b in pairwise(ordered)):
-        ordered.sort(key=lambda entry: _told(entry)[2], reverse=True)
-        ordered.sort(key=lambda entry: _told(entry)[1])
-        ordered.sort(key=lambda entry: _told(entry)[0], reverse=True)
-        ordered.sort(key=_key, reverse=True)
-    return ordered

@@ -19,6 +19,7 @@ from projections.lists import newest_first
 from projections.reducers import Add, Configuration, Reducer, State
 
 _states = msgspec.json.Decoder().decode
+_write = msgspec.json.Encoder().encode
 
 
 class Rendered:
@@ -80,6 +81,11 @@ class Section:
         """The states of a part, from their JSON."""
         states: list[State] = _states(packed)
         return states
+
+    @classmethod
+    def pack(cls, states: list[State]) -> bytes:
+        """The bytes that `read` reads."""
+        return _write(states)
 
     @classmethod
     def zero(cls) -> list[State]:

@@ -33,6 +33,15 @@ class Seen(msgspec.Struct, array_like=True, gc=False):
         self.ignored_fields += event.ignored_fields
 
 
+def copied(seen: Seen | None) -> Seen | None:
+    """The same, to be changed."""
+    if seen is None:
+        return None
+    return Seen(
+        seen.last_event_us, seen.first_log_us, seen.last_log_us, seen.clamped_times, seen.ignored_fields
+    )
+
+
 def first_seen(event: Event) -> Seen:
     """What a part has seen after its first event."""
     return Seen(event.occurred_us, event.log_us, event.log_us, int(event.clamped), event.ignored_fields)

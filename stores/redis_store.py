@@ -20,6 +20,7 @@ from models.record import Lane
 from stores.connection import claim_generation, connect, install_functions
 from stores.keys import Keys
 from stores.packing import Packing
+from stores.pipe import Pipe
 from stores.store import (
     Checkpoint,
     Commit,
@@ -98,8 +99,8 @@ class RedisStore:
             if self.shape is not None:
                 claim_generation(self._client, self.keys.generation, self.shape)
 
-    def _pipe(self) -> Any:
-        return self._client.pipeline(transaction=False)
+    def _pipe(self) -> Pipe:
+        return Pipe(self._client)
 
     def load(self, wanted: Mapping[Lane, Sequence[str]]) -> dict[Lane, Loaded]:
         """Per lane: the parts of these subjects with the checkpoint; none where it moved meanwhile."""
@@ -107,7 +108,7 @@ class RedisStore:
         for lane, subjects in wanted.items():
             for chunk in _chunks(subjects, KEYS_PER_CALL) if subjects else [()]:
                 keys = [self.keys.checkpoint(lane), *[self.keys.part(lane, subject) for subject in chunk]]
-                pipe.execute_command("FCALL", "scv_load", len(keys), *keys)
+                pipe.add("FCALL", "scv_load", len(keys), *keys)
                 calls.append(lane)
         with _asking("scv_load"):
             answers = pipe.execute()
@@ -140,7 +141,7 @@ class RedisStore:
                     part.subject,
                     "" if part.revision is None else part.revision,
                 )
-            pipe.execute_command("FCALL", "scv_commit", len(keys), *keys, *args)
+            pipe.add("FCALL", "scv_commit", len(keys), *keys, *args)
         with _asking("scv_commit"):
             return [answer == 1 for answer in pipe.execute()]
 
@@ -148,7 +149,7 @@ class RedisStore:
         """Where each lane stands."""
         pipe = self._pipe()
         for lane in lanes:
-            pipe.hmget(self.keys.checkpoint(lane), "next", "end", "assembled", "at_ms")
+            pipe.add("HMGET", self.keys.checkpoint(lane), "next", "end", "assembled", "at_ms")
         with _asking("checkpoints"):
             return [
                 Checkpoint(None if found[0] is None else int(found[0]), *map(_number, found[1:]))
@@ -160,7 +161,7 @@ class RedisStore:
         pipe = self._pipe()
         for lane, expected, end in lanes:
             args = ("" if expected is None else expected, "" if end is None else end, at_ms)
-            pipe.execute_command("FCALL", "scv_idle", 1, self.keys.checkpoint(lane), *args)
+            pipe.add("FCALL", "scv_idle", 1, self.keys.checkpoint(lane), *args)
         with _asking("scv_idle"):
             return [answer == 1 for answer in pipe.execute()]
 
@@ -176,7 +177,7 @@ class RedisStore:
         for lane, (offset, marks) in closed.items():
             pairs = [item for mark in marks.items() for item in mark]
             keys = (self.keys.dirty(lane), self.keys.checkpoint(lane))
-            pipe.execute_command("FCALL", "scv_close", 2, *keys, offset, *pairs)
+            pipe.add("FCALL", "scv_close", 2, *keys, offset, *pairs)
         with _asking("scv_close"):
             return dict(zip(closed, pipe.execute(), strict=True))
 
@@ -187,7 +188,7 @@ class RedisStore:
         pipe = self._pipe()
         for chunk in _chunks(added, KEYS_PER_CALL):
             keys, values = zip(*chunk, strict=True)
-            pipe.execute_command("FCALL", "scv_note", len(keys), *keys, *values)
+            pipe.add("FCALL", "scv_note", len(keys), *keys, *values)
         with _asking("scv_note"):
             pipe.execute()
 
@@ -196,7 +197,7 @@ class RedisStore:
         pipe = self._pipe()
         for chunk in _chunks(subjects, KEYS_PER_CALL // 2):
             keys = [key for name in chunk for key in (self.keys.membership(name), self.keys.lanes(name))]
-            pipe.execute_command("FCALL", "scv_members", len(keys), *keys)
+            pipe.add("FCALL", "scv_members", len(keys), *keys)
         with _asking("scv_members"):
             found = [answer for call in pipe.execute() for answer in call]
         return [
@@ -211,7 +212,7 @@ class RedisStore:
         """The parts as they are now."""
         pipe = self._pipe()
         for chunk in _chunks([self.keys.part(lane, subject) for lane, subject in wanted], KEYS_PER_CALL):
-            pipe.mget(chunk)
+            pipe.add("MGET", *chunk)
         with _asking("parts"):
             stored = [part for call in pipe.execute() for part in call]
         return [None if part is None else self._packing.unpack(part) for part in stored]
@@ -226,7 +227,7 @@ class RedisStore:
                 args += (one.version, one.founder, one.writer, one.base or "", one.state, len(one.sections))
                 for name, section in one.sections.items():
                     args += (name, section)
-            pipe.execute_command("FCALL", "scv_put", len(keys), *keys, *args)
+            pipe.add("FCALL", "scv_put", len(keys), *keys, *args)
         with _asking("scv_put"):
             answers = [answer.decode() for call in pipe.execute() for answer in call]
         for one, answer in zip(profiles, answers, strict=True):
@@ -248,7 +249,7 @@ class RedisStore:
         for chunk in _chunks(placed, KEYS_PER_CALL):
             keys = [key for key, _, _ in chunk]
             args = [arg for _, stamp, value in chunk for arg in (stamp, value)]
-            pipe.execute_command("FCALL", "scv_place", len(keys), *keys, *args)
+            pipe.add("FCALL", "scv_place", len(keys), *keys, *args)
         with _asking("scv_place"):
             pipe.execute()
 
@@ -258,7 +259,7 @@ class RedisStore:
         for chunk in _chunks(entries, KEYS_PER_CALL):
             keys = [self.keys.identifier(name) for name, _ in chunk]
             customers = [customer for _, customer in chunk]
-            pipe.execute_command("FCALL", "scv_index", len(keys), *keys, self.shared_above + 1, *customers)
+            pipe.add("FCALL", "scv_index", len(keys), *keys, self.shared_above + 1, *customers)
         with _asking("scv_index"):
             pipe.execute()
 

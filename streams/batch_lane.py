@@ -14,7 +14,6 @@ are sent. Methods named `_on_client_…` run in the latter, and `_reading` chang
 
 import asyncio
 import contextlib
-import inspect
 import logging
 import time
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
@@ -108,8 +107,6 @@ class BatchConsumer(Consumer):
         self._lag_committed: dict[Lane, int] = {}
         self._stir = asyncio.Event()
         self._kept_error: KafkaError | None = None
-        # Handed to the consumer thread, and not begun there as far as we know.
-        self._handed: set[Coroutine[Any, Any, Any]] = set()
 
     # -- Faust's seam: what follows overrides methods of Faust; tests/test_faust_seam.py holds the list.
 
@@ -136,11 +133,9 @@ class BatchConsumer(Consumer):
         await super().on_stop()
 
     async def on_shutdown(self) -> None:
-        """Drop what the consumer thread was handed too late: it has ended, and begins nothing any more."""
+        """The consumer thread has ended: drop what it was handed too late."""
         await super().on_shutdown()
-        for work in self._handed:
-            work.close()
-        self._handed.clear()
+        self._thread.drop_unbegun()
 
     async def subscribe(self, topics: Iterable[str]) -> None:
         """Subscribe; TopicsMissing if one does not exist, since Kafka would wait for it in silence."""
@@ -380,21 +375,7 @@ class BatchConsumer(Consumer):
         return self._thread._ensure_consumer()
 
     async def _in_client(self, work: Coroutine[Any, Any, Any]) -> Any:
-        """Run it in the consumer thread's loop.
-
-        Not in Faust's way (`call_thread`), which has two places there: two lanes without a leader would
-        hold both, and nothing would be fetched.
-        """
-        if asyncio.get_running_loop() is self._thread.thread_loop:
-            return await work
-        self._handed.add(work)
-        try:
-            return await asyncio.wrap_future(
-                asyncio.run_coroutine_threadsafe(work, self._thread.thread_loop)
-            )
-        finally:
-            if inspect.getcoroutinestate(work) is not inspect.CORO_CREATED:
-                self._handed.discard(work)
+        return await self._thread.run_there(work)
 
 
 class BatchTransport(Transport):

@@ -8,6 +8,9 @@ Guarantees:
 - The client stays in its group however long a step takes; it leaves when Faust's event loop is stuck.
 """
 
+import asyncio
+import inspect
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,6 +69,32 @@ class ClientThread(AIOKafkaConsumerThread):
                 super().run()
             except Exception as error:  # noqa: BLE001 - told elsewhere, see above
                 self.service.log.debug("consumer thread ended: %r", error)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # Handed over from other threads, and not begun as far as we know.
+        self._handed: set[Coroutine[Any, Any, Any]] = set()
+
+    async def run_there(self, work: Coroutine[Any, Any, Any]) -> Any:
+        """Run it in this thread's loop, and give what it gives.
+
+        Not in Faust's way (`call_thread`), which has two places there: two lanes without a leader would
+        hold both, and nothing would be fetched.
+        """
+        if asyncio.get_running_loop() is self.thread_loop:
+            return await work
+        self._handed.add(work)
+        try:
+            return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self.thread_loop))
+        finally:
+            if inspect.getcoroutinestate(work) is not inspect.CORO_CREATED:
+                self._handed.discard(work)
+
+    def drop_unbegun(self) -> None:
+        """Drop what was handed over too late, once the thread has ended: it begins nothing any more."""
+        for work in self._handed:
+            work.close()
+        self._handed.clear()
 
     def on_crash(self, msg: str, *fmt: Any, **kwargs: Any) -> None:
         """Log what Faust would print with its traceback."""

@@ -37,10 +37,13 @@ _log = logging.getLogger("scv.worker")
 # What may be away for a while: nothing is lost by waiting for it.
 AWAY = (StoreAway, ProduceFailed, LogUnavailable)
 # So many records are seconds of work, and a view is told to be that old: meanwhile customers are assembled
-# every so often, and at the latest when so many marks are open.
+# when a tenth of what is left has been folded, not more often and not more seldom than this, and when so many
+# marks are open.
 BEHIND_RECORDS = 20_000
+BEHIND_SHARE = 10
 BEHIND_MS = 1_000
-POSTPONED_MAX = 50_000
+BEHIND_MS_MAX = 10_000
+POSTPONED_MAX = 100_000
 # Where no lane can stand: whatever is compared with it is refused, and the lane is taken anew.
 NOWHERE = -1
 
@@ -117,6 +120,7 @@ class FoldingWorker:
         # Lanes with marks that are not assembled at once, and when something was assembled last.
         self.postponed: set[Lane] = set()
         self.assembled_ms = 0
+        self.folded_since = 0
         self.counters = Counters()
 
     def take(self, lanes: Sequence[Lane]) -> dict[Lane, int | None]:
@@ -202,6 +206,7 @@ class FoldingWorker:
         for share in committed:
             for folded in share.folded:
                 share.held.marks.update(folded.marks)
+            self.folded_since += len(share.batch.records)
             self.postponed.add(share.lane)
         if self._due(committed):
             self._assemble(sorted(self.postponed))
@@ -280,7 +285,10 @@ class FoldingWorker:
         behind = sum(max(0, (share.batch.end or 0) - share.batch.next_offset) for share in shares)
         if behind <= BEHIND_RECORDS:
             return True
-        if self.clock_ms() - self.assembled_ms >= BEHIND_MS:
+        waited_ms = self.clock_ms() - self.assembled_ms
+        if waited_ms >= BEHIND_MS_MAX or (
+            waited_ms >= BEHIND_MS and self.folded_since * BEHIND_SHARE >= behind
+        ):
             return True
         return sum(len(self.held[lane].marks) for lane in self.postponed) > POSTPONED_MAX
 
@@ -295,7 +303,7 @@ class FoldingWorker:
                 else:
                     found[lane] = revision
         done = self.assembler.assemble(marked)
-        self.assembled_ms = self.clock_ms()
+        self.assembled_ms, self.folded_since = self.clock_ms(), 0
         self.counters.profiles += len(done)
         self.point("before marks close")
         closed: dict[Lane, tuple[int, Mapping[str, int]]] = {}

@@ -68,15 +68,15 @@ def test_what_the_client_thread_is_handed_too_late_is_dropped_without_a_word(boo
     recorder = Recorder()
     with Running(bootstrap, "scv-g1", recorder, ["facts"]) as running:
         wait_until(lambda: ("close", None) not in recorder.calls and recorder.calls, "it takes its lanes")
-        consumer, late = running.app.consumer, work()
+        thread, late = running.app.consumer._thread, work()
 
         async def hand_over() -> None:
             # A thread whose loop runs no more, as in the moments before Faust closes it.
-            alive, consumer._thread.thread_loop = consumer._thread.thread_loop, asyncio.new_event_loop()
-            handing = asyncio.ensure_future(consumer._in_client(late))
+            alive, thread.thread_loop = thread.thread_loop, asyncio.new_event_loop()
+            handing = asyncio.ensure_future(thread.run_there(late))
             await asyncio.sleep(0)
-            consumer._thread.thread_loop.close()
-            consumer._thread.thread_loop = alive
+            thread.thread_loop.close()
+            thread.thread_loop = alive
             handing.cancel()
             await asyncio.gather(handing, return_exceptions=True)
 

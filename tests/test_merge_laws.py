@@ -44,7 +44,7 @@ def folded(section: type[Section], events: list[Event], subject: str) -> list[An
     for event in events:
         for place, add in table.get(event.type, []):
             states[place] = add(states[place], event)
-    return section.attributed(section.read(msgspec.json.encode(states)), subject)
+    return section.attributed(section.read(section.pack(states)), subject)
 
 
 def three_states(section: type[Section], name: str, seed: int, cuts: tuple[int, int]) -> tuple[Any, Any, Any]:

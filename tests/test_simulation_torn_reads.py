@@ -27,6 +27,7 @@ def test_a_split_between_the_reading_of_two_memberships_counts_nobody_twice(
     # Committed, and not assembled yet.
     monkeypatch.setattr(lane_worker, "BEHIND_RECORDS", -1)
     monkeypatch.setattr(lane_worker, "BEHIND_MS", 1_000_000)
+    monkeypatch.setattr(lane_worker, "BEHIND_MS_MAX", 1_000_000)
     scene.step(scene.second, 1, SALES, MARKETING)
     assert scene.world.shelf.lane(SALES).marks and scene.world.shelf.lane(MARKETING).marks
     scene.script.been.clear()

@@ -25,6 +25,7 @@ def patient(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     """A single record is far behind, and nothing is due by time."""
     monkeypatch.setattr(lane_worker, "BEHIND_RECORDS", 0)
     monkeypatch.setattr(lane_worker, "BEHIND_MS", 1_000_000)
+    monkeypatch.setattr(lane_worker, "BEHIND_MS_MAX", 1_000_000)
 
 
 @pytest.mark.usefixtures("patient")
@@ -54,6 +55,21 @@ def test_what_waits_is_told_by_time_or_when_much_waits(scene: Scene, monkeypatch
 
 
 @pytest.mark.usefixtures("patient")
+def test_what_waits_longest_is_told_however_much_is_left(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lane_worker, "BEHIND_MS", 0)
+    # As if less than a tenth of what is left had been folded since.
+    monkeypatch.setattr(lane_worker, "BEHIND_SHARE", 0)
+    scene.step(scene.first, 1, SALES)
+    assert scene.world.shelf.lane(SALES).assembled_offset == 2
+    monkeypatch.setattr(lane_worker, "BEHIND_MS_MAX", 0)
+    scene.step(scene.first, 1, SALES)
+    assert scene.world.shelf.lane(SALES).assembled_offset == 4
+    scene.ends_well()
+
+
+@pytest.mark.usefixtures("patient")
 def test_killed_while_customers_wait_it_leaves_their_marks(scene: Scene) -> None:
     scene.step(scene.first, 1, SALES)
     scene.on("between membership and parts", kill)
@@ -69,6 +85,7 @@ def test_a_lane_that_waits_without_marks_is_not_forgotten(
     scene.step(scene.first, 2, SALES)
     monkeypatch.setattr(lane_worker, "BEHIND_RECORDS", 0)
     monkeypatch.setattr(lane_worker, "BEHIND_MS", 1_000_000)
+    monkeypatch.setattr(lane_worker, "BEHIND_MS_MAX", 1_000_000)
     scene.step(scene.first, 1)
     assert not scene.world.shelf.lane(SALES).marks
     scene.on("flush", not_acknowledged, time)

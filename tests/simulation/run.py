@@ -54,6 +54,7 @@ BOUNDS = (
     (assembler, "VIEWS_MAX", (0, 1)),
     (lane_worker, "BEHIND_RECORDS", (0, 3)),
     (lane_worker, "BEHIND_MS", (5, 100)),
+    (lane_worker, "BEHIND_MS_MAX", (100, 1_000)),
     (lane_worker, "POSTPONED_MAX", (0, 2)),
 )
 

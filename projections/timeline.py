@@ -1,0 +1,164 @@
+"""Section `timeline`: the latest events, newest first, written as the profile shows them when folded.
+
+Invariants:
+- An entry is rendered once. Adding one that is newer than all others, as most are, looks at no other entry.
+- The order is total: newest first, then by source and event id, both greatest first; of one id (a repeat from
+  far back) by subject, then by what the entry says. The order of joining never shows.
+- A state is two texts of one line an entry, in the same order: what it is sorted by, and its JSON.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import msgspec
+
+from models.bounds import TIMELINE_MAX
+from models.decoding import Event
+from models.event import EVENT_TYPES
+from models.titles import title_of
+from projections.instants import rfc3339
+from projections.reducers import Add, Configuration, Reducer, State, as_text, wire_types
+from projections.section import Page, Rendered, Section
+
+# JSON has neither of them unescaped.
+_LINE, _END = b"\n", b"\0"
+# Sorts as the instant does: from the year 1 on, the greatest of the year 9999 has 18 digits.
+_YEAR_1_US = -62_135_596_800_000_000
+_TIME_BYTES = 18
+
+_read = msgspec.json.Decoder().decode
+
+
+# What an entry is sorted by (its instant in digits, its source as JSON), and the JSON that the profile shows.
+Entry = tuple[bytes, bytes]
+
+
+class Newest(Reducer):
+    """The newest events, up to the timeline's bound. State: [forgotten (0 or 1), keys, entries' JSON]."""
+
+    def zero(self) -> State:
+        return [0, b"", b""]
+
+    def adders(self, configuration: Configuration) -> dict[str, Add]:
+        return dict.fromkeys(wire_types(()), self._add)
+
+    @staticmethod
+    def _add(state: State, event: Event) -> State:
+        at_us = event.occurred_us - _YEAR_1_US
+        key, shown = b"%018d%b" % (at_us, as_text(event.source)), as_text(_entry(event))
+        forgotten, keys, entries = state
+        if not keys:
+            return [forgotten, key, shown]
+        if key[:_TIME_BYTES] <= keys[:_TIME_BYTES]:
+            state = _joined(forgotten, ordered([(key, shown), *_split(state)]))
+        else:
+            state = [forgotten, key + _LINE + keys, shown + _LINE + entries]
+        return _bounded(state)
+
+    def merge(self, a: State, b: State) -> State:
+        if not (a[1] and b[1]):
+            return [a[0] | b[0], a[1] or b[1], a[2] or b[2]]
+        return _joined(a[0] | b[0], ordered([*_split(a), *_split(b)]))
+
+
+def _split(state: State) -> list[Entry]:
+    return list(zip(state[1].split(_LINE), state[2].split(_LINE), strict=True))
+
+
+def _joined(forgotten: int, entries: list[Entry]) -> State:
+    return [forgotten, *map(_LINE.join, zip(*entries, strict=True))]
+
+
+def _bounded(state: State) -> State:
+    _, keys, entries = state
+    # One entry came; a part never holds more than one too many.
+    if keys.count(_LINE) < TIMELINE_MAX:
+        return state
+    return [1, keys[: keys.rindex(_LINE)], entries[: entries.rindex(_LINE)]]
+
+
+def ordered(entries: list[Entry]) -> list[Entry]:
+    """The entries in the order of the timeline."""
+    # Right already, unless two of them have one instant.
+    entries.sort(reverse=True)
+    times = {key[:_TIME_BYTES] for key, _ in entries}
+    if len(times) < len(entries):
+        entries.sort(key=_said, reverse=True)
+        entries.sort(key=_subject)
+        entries.sort(key=_instant_source_id, reverse=True)
+    return entries
+
+
+def _instant_source_id(entry: Entry) -> tuple[bytes, str, str]:
+    return entry[0][:_TIME_BYTES], _read(entry[0][_TIME_BYTES:]), _read(entry[1])["event_id"]
+
+
+def _subject(entry: Entry) -> str:
+    subject: str = _read(entry[1])["subject"]
+    return subject
+
+
+def _said(entry: Entry) -> bytes:
+    """What else the event said, for a repeat from far back that says something else than before."""
+    shown = _read(entry[1])
+    return as_text([shown.get(name) for name in ("type", "channel", "title", "amount_minor", "currency")])
+
+
+@cache
+def _amount_field(wire_type: str) -> str | None:
+    """The field with the amount or delta that events of a type state together with its currency."""
+    fields = EVENT_TYPES[wire_type].model_fields
+    if "currency" not in fields:
+        return None
+    return next((name for name in ("amount_minor", "delta_minor") if name in fields), None)
+
+
+def _entry(event: Event) -> dict[str, Any]:
+    """One event as the profile shows it."""
+    wire_type, data = event.type, event.data
+    shown = {
+        "event_id": event.id,
+        "type": wire_type,
+        "occurred_at": rfc3339(event.occurred_us),
+        "channel": data.channel,
+        "subject": event.subject,
+        "title": title_of(wire_type)(data),
+    }
+    amount_field = _amount_field(wire_type)
+    if amount_field is not None:
+        amount = getattr(data, amount_field)
+        if amount is not None and data.currency is not None:
+            shown["amount_minor"], shown["currency"] = amount, data.currency
+    return shown
+
+
+class Timeline(Section):
+    """The latest events, newest first."""
+
+    name = "timeline"
+
+    events = Newest()
+
+    @classmethod
+    def read(cls, packed: bytes) -> list[State]:
+        """The state from its bytes: a digit for forgotten, the keys, an end, the entries."""
+        keys, _, entries = packed.partition(_END)
+        return [[keys[0] - ord("0"), keys[1:], entries]]
+
+    @classmethod
+    def pack(cls, states: list[State]) -> bytes:
+        """The bytes of the state."""
+        ((forgotten, keys, entries),) = states
+        return b"%d%b%b%b" % (forgotten, keys, _END, entries)
+
+    @classmethod
+    def render(cls, states: dict[str, State], page: Page) -> Rendered:
+        forgotten, keys, entries = states["events"]
+        if keys.count(_LINE) >= TIMELINE_MAX:
+            forgotten = 1
+            entries = _LINE.join(entries.split(_LINE, TIMELINE_MAX)[:TIMELINE_MAX])
+        if forgotten:
+            page.truncated.append(page.section)
+        return Rendered(msgspec.Raw(b"[%b]" % entries.replace(_LINE, b",")), page.truncated, {})
