@@ -311,6 +311,23 @@ def test_a_key_that_asks_too_often_is_told_when_to_come_back_and_others_are_not(
         world.services.requests = lenient
 
 
+def test_what_nobody_expected_is_told_without_a_trace_and_logged_without_words(
+    world: HttpWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: str) -> None:
+        raise ValueError("Ada Byron, +4930901820")
+
+    monkeypatch.setattr(world.services.merges, "of", broken)
+    answer = world.get(f"/v1/profiles/{ADA}/merges")
+    assert (answer.status_code, answer.json()["code"]) == (500, "internal")
+    assert answer.headers["X-Request-Id"] == answer.json()["request_id"]
+    assert "Ada" not in answer.text and "Traceback" not in answer.text
+    told = [line for line in world.log.lines if answer.json()["request_id"] in line]
+    assert len(told) == 2 and "unexpected ValueError at test_http_writing.py:" in told[0]
+    assert "Byron" not in "".join(world.log.lines) and "901820" not in "".join(world.log.lines)
+    assert world.get(f"/v1/profiles/{ADA}").status_code == 200
+
+
 def test_metrics_count_by_route_status_and_code_and_name_nobody(world: HttpWorld) -> None:
     world.get(f"/v1/profiles/{ADA}/consents")
     world.get("/v1/profiles/nobody/consents")
