@@ -1,5 +1,6 @@
-"""The read side: who is calling, and what do we know of them. HTTP will stand on the same functions.
+"""The read side: who is calling, and what do we know of them; and HTTP, by which others ask and write events.
 
 Invariants:
-- Reads only; never a silent pick between customers.
+- Never a silent pick between customers.
+- The store is only read here; what is written goes into the log.
 """

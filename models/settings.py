@@ -89,6 +89,18 @@ class Settings(BaseSettings):
     metrics_host: Annotated[str, Field(pattern=r"^[^\s/]+$")] = Field(
         "127.0.0.1", description="Address that a worker serves its metrics at; 0.0.0.0: all of the machine's."
     )
+    http_host: Annotated[str, Field(pattern=r"^[0-9A-Za-z.:_-]{1,255}$")] = Field(
+        "127.0.0.1", description="Address that `scv serve` listens on."
+    )
+    http_port: Annotated[int, Field(ge=1, le=65_535)] = Field(
+        8360, description="Port that `scv serve` listens on."
+    )
+    http_keys: Path = Field(
+        Path("scv-keys.json"), description="File of API keys that `scv keys` writes and `scv serve` reads."
+    )
+    http_requests_per_second: Annotated[float, Field(gt=0, le=1_000_000)] = Field(
+        200.0, description="Requests a second that one API key may make; twice that at once."
+    )
 
     @classmethod
     def settings_customise_sources(

@@ -15,6 +15,7 @@ import typer
 from typer.exceptions import Abort
 
 from ops.failures import Exit, Failure, failure_of, one_line, traced
+from ops.http_cli import keys_app, serve
 from ops.identity_cli import identity_app
 from ops.options import ActiveGeneration, AsJson, Generation, Kafka, MetricsPort, Redis
 
@@ -27,6 +28,7 @@ app = typer.Typer(
 topics_app = typer.Typer(no_args_is_help=True, help="The topics of the event log.", rich_markup_mode="rich")
 app.add_typer(topics_app, name="topics")
 app.add_typer(identity_app, name="identity")
+app.add_typer(keys_app, name="keys")
 
 
 @app.command()
@@ -64,11 +66,11 @@ def up(
     metrics_port: MetricsPort = None,
     as_json: AsJson = False,
 ) -> int:
-    """Start embedded servers and workers in the foreground; Ctrl-C stops them all. Nothing is kept.
+    """Start embedded servers, workers and HTTP in the foreground; Ctrl-C stops them all. Nothing is kept.
 
-    With --json one line is printed as soon as everything is ready; http and
-    api_key are null until scv serves HTTP. With --metrics-port 9400 the workers
-    serve their metrics at 9400, 9401 and so on.
+    With --json one line is printed as soon as everything is ready: kafka,
+    redis, http, and an api_key that may do everything. With --metrics-port 9400
+    the workers serve their metrics at 9400, 9401 and so on.
 
     \b
     Examples:
@@ -113,6 +115,9 @@ def worker(
         session_timeout_seconds=session_timeout,
         metrics_port=metrics_port,
     )
+
+
+app.command("serve")(serve)
 
 
 @topics_app.command("create")

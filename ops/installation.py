@@ -16,7 +16,7 @@ from typing import Self
 
 from eventlog.admin import create_topics, lane_ends
 from eventlog.embedded import EmbeddedBroker
-from eventlog.processes import ServerProcess, make_directory, remove_directory
+from eventlog.processes import HOST, ServerProcess, accepts, free_port, make_directory, remove_directory
 from models.record import Lane
 from models.settings import Settings
 from ops.configured import settings_with
@@ -42,6 +42,10 @@ class Installation:
     def __init__(self, metrics_port: int | None = None) -> None:
         self._workers: list[ServerProcess] = []
         self.metrics_ports: list[int] = []
+        self._http: ServerProcess | None = None
+        self.http: str | None = None
+        """Where the HTTP API listens, once it was started; `api_key` may do everything there."""
+        self.api_key: str | None = None
         self._broker = EmbeddedBroker()
         try:
             self._store = EmbeddedStore()
@@ -86,6 +90,22 @@ class Installation:
             )
         )
 
+    def start_http(self) -> None:
+        """Serve the HTTP API, with a key that may do everything and ends with this installation."""
+        from api.keys import SCOPES, create_key
+
+        settings, directory, port = self.settings, make_directory("http"), free_port()
+        keys = directory / "keys.json"
+        _, self.api_key = create_key(keys, list(SCOPES), "this installation")
+        command = [
+            sys.executable, "-m", "ops.cli", "serve", "--kafka", settings.kafka, "--redis", settings.redis,
+            "--host", HOST, "--port", str(port), "--keys", str(keys),
+        ]  # fmt: skip
+        self._http = ServerProcess(
+            "scv serve", command, directory, ready=lambda: accepts(port), timeout_seconds=WORKER_START_SECONDS
+        )
+        self.http = f"http://{HOST}:{port}"
+
     def check(self) -> None:
         """Failure when a worker or a server has ended."""
         for worker in self._workers:
@@ -96,6 +116,8 @@ class Installation:
                     f"worker {worker.pid} ended by itself: {said[-1].removeprefix('scv worker: ')}; "
                     "what runs here ends with it, start again",
                 )
+        if self._http is not None and not self._http.running:
+            raise Failure(Exit.FAILED, f"the HTTP server at {self.http} has ended by itself; start again")
         if not self._broker.running:
             raise Failure(Exit.AWAY, f"the embedded broker at {self.settings.kafka} has ended; start again")
         if not self._store.running:
@@ -142,6 +164,10 @@ class Installation:
     def stop(self) -> None:
         """End workers, store and broker; a second call does nothing."""
         workers, self._workers = self._workers, []
+        # First, so that what it has accepted and audited still finds the log.
+        http, self._http = self._http, None
+        if http is not None:
+            workers.insert(0, http)
         for worker in workers:
             worker.stop(WORKER_STOP_SECONDS)
             remove_directory(worker.directory)

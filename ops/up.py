@@ -1,4 +1,4 @@
-"""`scv up`: embedded servers and workers in the foreground.
+"""`scv up`: embedded servers, workers and HTTP in the foreground.
 
 Invariants:
 - Ready means: every lane of events, commands and link facts is taken by a worker.
@@ -33,17 +33,26 @@ def run_up(*, workers: int, metrics_port: int | None, as_json: bool) -> int:
         with Installation(metrics_port) as installation:
             for _ in range(workers):
                 installation.start_worker()
+            installation.start_http()
             links = link_log(installation.settings.generation)
             installation.wait_for_lanes((*DOMAIN_TOPICS, COMMANDS, links))
             settings = installation.settings
             if as_json:
-                say_json({"kafka": settings.kafka, "redis": settings.redis, "http": None, "api_key": None})
+                say_json(
+                    {
+                        "kafka": settings.kafka,
+                        "redis": settings.redis,
+                        "http": installation.http,
+                        "api_key": installation.api_key,
+                    }
+                )
             else:
                 say(f"ready: Kafka at {settings.kafka}, Redis at {settings.redis}, {_counted(workers)}")
                 say_exports(installation)
                 if installation.metrics_ports:
                     shown = ", ".join(map(str, installation.metrics_ports))
                     say(f"Metrics at {settings.metrics_host}, port {shown}")
+                say_http(installation)
                 say("Ctrl-C stops everything; nothing is kept.")
             stay(installation)
     except Stopped:
@@ -58,6 +67,14 @@ def say_exports(installation: Installation) -> None:
     """The line that points another terminal here."""
     pairs = " ".join(f"{name}={address}" for name, address in installation.addresses.items())
     say(f"In another terminal:  export {pairs}")
+
+
+def say_http(installation: Installation) -> None:
+    """The lines that say where HTTP is, and with which key."""
+    say(f"HTTP at {installation.http}/docs, with the key of this installation:")
+    say(f"  curl -H 'Authorization: Bearer {installation.api_key}' \\")
+    say('    -d \'{"identifiers":[{"type":"phone","value":"+49 30 901820"}]}\' \\')
+    say(f"    -H 'Content-Type: application/json' {installation.http}/v1/profiles:lookup")
 
 
 def stay(installation: Installation) -> NoReturn:

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 import pytest
+import requests
 import typer.main
 
 from eventlog.admin import describe_topics
@@ -317,6 +318,13 @@ def workers_of(kafka: str) -> list[str]:
     return [line for line in ran.stdout.splitlines() if "worker" in line and kafka in line]
 
 
+def served(address: str, key: str) -> bool:
+    """Whether HTTP answers there to this key."""
+    path = "/v1/profiles/cus_0000000000000000"
+    asked = requests.get(address + path, headers={"Authorization": f"Bearer {key}"}, timeout=10)
+    return (asked.status_code, asked.json()["code"]) == (404, "unknown_customer")
+
+
 @pytest.mark.parametrize(
     "number, code", [(signal.SIGTERM, 0), (signal.SIGINT, Exit.INTERRUPTED), (signal.SIGKILL, -9)]
 )
@@ -333,7 +341,7 @@ def test_up_says_when_it_is_ready_and_leaves_nothing_behind(number: int, code: i
         assert running.stdout is not None
         ready = msgspec.json.decode(running.stdout.readline())
         assert set(ready) == {"kafka", "redis", "http", "api_key"}
-        assert (ready["http"], ready["api_key"]) == (None, None)
+        assert served(ready["http"], ready["api_key"])
         assert ready["redis"].startswith("redis://127.0.0.1:")
         assert len(workers_of(ready["kafka"])) == 1
         running.send_signal(number)
@@ -341,7 +349,7 @@ def test_up_says_when_it_is_ready_and_leaves_nothing_behind(number: int, code: i
     finally:
         running.kill()
     assert (running.returncode, out, err) == (code, "", "")
-    assert gone([port_of(ready["kafka"]), port_of(ready["redis"])])
+    assert gone([port_of(ready["kafka"]), port_of(ready["redis"]), port_of(ready["http"])])
     deadline = time.monotonic() + START_SECONDS_MAX
     while workers_of(ready["kafka"]):
         assert time.monotonic() < deadline, "a worker outlived `scv up`"

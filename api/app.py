@@ -1,0 +1,163 @@
+"""The HTTP API as an ASGI application.
+
+Invariants:
+- Whatever goes wrong leaves as a problem document with a request id; a stack trace never does.
+- Logs name routes, statuses, keys and request ids: no path, query, body or header of a request.
+- Nothing connects when this is imported or an application is made; it does when it starts.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+import traceback
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from contextlib import asynccontextmanager
+from random import getrandbits
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from api import health, profiles, reference, streaming, writing
+from api.document import described
+from api.problems import CODES, Problem
+from api.services import Plan, Services
+from eventlog.errors import LogError
+from stores.store import StoreAway
+
+REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+_log = logging.getLogger("scv.http")
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+
+def create_app(plan: Plan) -> FastAPI:
+    """The application, to be served by any ASGI server; it opens its services when that starts it."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        services = Services(plan)
+        await services.open()
+        app.state.services = services
+        try:
+            yield
+        finally:
+            await services.close()
+
+    app = FastAPI(
+        title="scv",
+        version="1",
+        lifespan=lifespan,
+        redirect_slashes=False,
+        # Those of the framework load scripts from elsewhere.
+        docs_url=None,
+        redoc_url=None,
+    )
+    # The routes themselves: an included router would be gone through again with each request.
+    for room in (profiles, writing, streaming, health, reference):
+        app.router.routes.extend(room.router.routes)
+    app.router.routes.extend(health.operator_router.routes)
+    app.add_exception_handler(Problem, _problem)
+    app.add_exception_handler(HTTPException, _http_exception)
+    app.add_exception_handler(RequestValidationError, _validation)
+    app.add_exception_handler(StoreAway, _store_away)
+    app.add_exception_handler(LogError, _log_away)
+    app.openapi = lambda: described(app)  # type: ignore[method-assign]
+    app.add_middleware(_Around)
+    return app
+
+
+async def _problem(request: Request, problem: Exception) -> Response:
+    assert isinstance(problem, Problem)
+    request.scope["scv.code"] = problem.code
+    return problem.response(request.scope["scv.request_id"])
+
+
+async def _http_exception(request: Request, error: Exception) -> Response:
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    code = {404: "not_found", 405: "method_not_allowed"}.get(status, "invalid_request")
+    allowed = getattr(error, "headers", None) or {}
+    detail = "see /docs for what is offered" if code in ("not_found", "method_not_allowed") else "see /docs"
+    return await _problem(request, Problem(code, detail, headers=allowed))
+
+
+async def _validation(request: Request, _: Exception) -> Response:
+    return await _problem(request, Problem("invalid_request", "see /docs"))
+
+
+async def _store_away(request: Request, _: Exception) -> Response:
+    return await _problem(
+        request, Problem("store_unavailable", "the profile store does not answer; try again soon")
+    )
+
+
+async def _log_away(request: Request, _: Exception) -> Response:
+    return await _problem(
+        request, Problem("log_unavailable", "the event log does not answer; try again soon")
+    )
+
+
+class _Around:
+    """Around every request: its id, its line in the log, and an answer for what nobody expected."""
+
+    def __init__(self, app: Callable[[Scope, Receive, Send], Awaitable[None]]) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
+        text = given.decode("ascii", "replace")
+        request_id = text if REQUEST_ID.fullmatch(text) else f"{getrandbits(128):032x}"
+        scope["scv.request_id"] = request_id
+        began, status = time.perf_counter(), 0
+
+        async def sending(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = message.setdefault("headers", [])
+                headers.append((b"x-request-id", request_id.encode()))
+                if not any(name == b"cache-control" for name, _ in headers):
+                    headers.append((b"cache-control", b"no-store"))
+            await send(message)
+
+        try:
+            await self._app(scope, receive, sending)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the client gets a problem document
+            _log.error("unexpected %s at %s, request %s", type(error).__name__, _place(error), request_id)
+            scope["scv.code"] = "internal"
+            if status == 0:
+                problem = Problem("internal", "report this with the request_id")
+                await problem.response(request_id)(scope, receive, sending)
+        finally:
+            self._note(scope, status, request_id, time.perf_counter() - began)
+
+    def _note(self, scope: Scope, status: int, request_id: str, seconds: float) -> None:
+        method = scope["method"] if scope["method"] in _METHODS else "other"
+        route = getattr(scope.get("route"), "path", "-")
+        code = scope.get("scv.code", "-")
+        assert code == "-" or code in CODES
+        services: Services = scope["app"].state.services
+        services.metrics.note(method, route, status, code, seconds)
+        _log.info(
+            "%s %s %d %s %.1f ms key %s request %s",
+            method, route, status, code, seconds * 1_000, scope.get("scv.key", "-"), request_id,
+        )  # fmt: skip
+
+
+def _place(error: BaseException) -> str:
+    """Where it was raised: a file's name and a line. The text of an error may hold what a customer wrote."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{frames[-1].filename.rpartition('/')[2]}:{frames[-1].lineno}" if frames else "-"

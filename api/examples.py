@@ -1,0 +1,122 @@
+"""Examples for the OpenAPI document; a test holds each to its model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_ID = "cus_7Q2M4X9K3BTD5HWE"
+_OTHER = "cus_9F1KD0ZR5WHE2MAQ"
+_TOKEN = "eyJzYWxlcy5ldmVudHMtNSI6MTA0M30"
+
+AS_OF: dict[str, Any] = {
+    "last_event_at": "2026-03-01T10:42:07Z", "version": "18231.42", "generation": "g7", "status": "live",
+    "lag_records": 0, "lag_seconds": 0.0,
+}  # fmt: skip
+
+_PROFILE: dict[str, Any] = {
+    "schema_version": 1, "customer_id": _ID, "state": "live", "founder": "crm:4711",
+    "consent": {
+        "permissions": [
+            {"purpose": "marketing", "channel": "phone", "granted": False, "since": "2025-06-01T09:30:00Z",
+             "legal_basis": "consent", "event_id": "01JB7"},
+        ],
+        "preferences": {"contact_channel": "phone", "contact_hours": "…", "prefers_human": True},
+        "stated_values": [{"value": "…", "event_id": "01JC1"}],
+    },
+}  # fmt: skip
+PROFILE = {"profile": _PROFILE, "as_of": AS_OF}
+CONSENTS = {"customer_id": _ID, "consent": _PROFILE["consent"], "as_of": AS_OF}
+
+LOOKUP_REQUEST = {"identifiers": [{"type": "phone", "value": "+49 30/901820"}], "purpose": "inbound_call"}
+LOOKUP = {
+    "match": "ambiguous",
+    "profile": None,
+    "candidates": [
+        {
+            "customer_id": _ID, "display_name": "A… B…", "last_contact_at": "2026-03-01T10:42:07Z",
+            "founder": "crm:4711", "reasons": [{"via": "phone:…820", "through": None, "status": "linking"}],
+        },
+        {
+            "customer_id": _OTHER, "display_name": "C… B…", "last_contact_at": None, "founder": "crm:4712",
+            "reasons": [{"via": "phone:…820", "through": None, "status": "rejected"}],
+        },
+    ],
+    "merged_into": {},
+    "unknown": [],
+    "as_of": {**AS_OF, "last_event_at": None, "version": None},
+}  # fmt: skip
+TIMELINE_PAGE = {
+    "customer_id": _ID,
+    "entries": [
+        {"event_id": "01J9Y", "type": "billing.payment_failed", "occurred_at": "2026-02-28T06:00:00Z",
+         "channel": None, "subject": "billing:A-9", "title": "Payment failed: card expired",
+         "amount_minor": 4990, "currency": "EUR"},
+    ],
+    "next_cursor": "WyIyMDI2LTAyLTI4VDA2OjAwOjAwWiIsIjhmMTRlNDUiXQ",
+    "truncated": False,
+    "as_of": AS_OF,
+}  # fmt: skip
+IDENTIFIERS = {
+    "customer_id": _ID,
+    "subjects": [
+        {"subject": "crm:4711", "first_seen_at": "2024-05-02T08:00:01Z",
+         "last_seen_at": "2026-03-01T10:42:08Z"},
+    ],
+    "identifiers": [
+        {"type": "email", "value": "a…@…", "status": "linking", "verified_at": "2024-05-02T08:05:00Z",
+         "sources": ["crm:4711"], "first_seen_at": "2024-05-02T08:00:01Z"},
+    ],
+    "related": [{"customer_id": _OTHER, "relation": "household", "via": "stated"}],
+    "as_of": AS_OF,
+}  # fmt: skip
+MERGES = {
+    "customer_id": _ID,
+    "merges": [
+        {
+            "id": "mrg_5f2b8c0d9e1a7344", "at": "2026-02-01T10:00:00Z", "generation": "g7", "position": 18231,
+            "kind": "merged", "rule": "stated", "before_count": 2, "after_count": 1, "truncated": False,
+            "before": [
+                {"customer_id": _ID, "founder": "crm:4711", "members": ["crm:4711"], "member_count": 1},
+                {"customer_id": _OTHER, "founder": "web:v-81", "members": ["web:v-81"], "member_count": 1},
+            ],
+            "after": [
+                {"customer_id": _ID, "founder": "crm:4711", "members": ["crm:4711", "web:v-81"],
+                 "member_count": 2},
+            ],
+            "edges": [
+                {"subject": "web:v-81", "other": "email:a…@…", "status": "linking", "strength": "stated",
+                 "first_seen_at": "2026-02-01T10:00:00Z", "actor": None, "reason": None},
+            ],
+        }
+    ],
+    "complete": True,
+    "as_of": AS_OF,
+}  # fmt: skip
+REVEAL_REQUEST = {"fields": ["phone"], "reason": "callback"}
+REVEAL = {"customer_id": _ID, "fields": {"phone_number": "+4930901820"}, "as_of": AS_OF}
+
+EVENT = {
+    "specversion": "1.0", "id": "evt-1", "source": "shop/checkout", "type": "sales.order_placed",
+    "time": "2026-03-01T10:42:07Z", "subject": "crm:4711",
+    "data": {"order_id": "O-1", "amount_minor": 4990, "currency": "EUR", "channel": "web"},
+}  # fmt: skip
+EVENTS = {
+    "accepted": 1,
+    "rejected": 1,
+    "sync_token": _TOKEN,
+    "events": [
+        {"index": 0, "id": "evt-1", "status": "accepted", "sync_token": _TOKEN, "problem": None},
+        {
+            "index": 1, "id": "evt-2", "status": "rejected", "sync_token": None,
+            "problem": {"code": "wrong_shape", "pointer": "/data/amount_minor", "detail": "Field required"},
+        },
+    ],
+}  # fmt: skip
+PAIR = {"subject": "crm:4711", "other": "shop:88", "actor": "E-7", "reason": "father and son"}
+COMMAND = {"event_id": "0b6f3a52-4a0e-4d0c-9d2b-7b1f2f0e8c11", "sync_token": _TOKEN}
+STREAM = (
+    "retry: 2000\n\n"
+    "id: 18231.42\nevent: profile\n"
+    f'data: {{"customer_id":"{_ID}","version":"18231.42","changed":["service","timeline"]}}\n\n'
+    ": still here\n\n"
+)

@@ -1,0 +1,201 @@
+"""How far the view is behind the log; and reads that wait until a write is in it.
+
+Invariants:
+- A read never asks Kafka: lanes say in the store how far they are, workers keep that current.
+- Lag is never understated for want of an answer: where nobody has looked at a lane for a while, that time
+  counts, and what is not known is null.
+- A read with a Sync-Token is answered from a view that has the token's records, the merges they cause
+  included, or with `projection_behind`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal
+
+import msgspec
+
+from api.problems import Problem, wrong_parameter
+from models.catalogue import COMMAND_TOPIC, DOMAIN_TOPICS, link_topic
+from models.record import Lane
+from stores.serving import ServingReader
+from stores.store import Checkpoint, StoreAway
+
+# Twice a second is current enough for people, and costs the store nothing.
+LOOK_EVERY_SECONDS = 0.5
+# An idle lane is looked at every second by the worker that has it; after this nobody has it.
+UNATTENDED_SECONDS = 5.0
+# A write is in the view within some hundredths of a second.
+WAIT_LOOK_SECONDS = 0.01
+WAIT_SECONDS_MAX = 10.0
+# A batch of 500 events may touch every lane of a large installation.
+TOKEN_LANES_MAX = 1_000
+TOKEN_CHARACTERS_MAX = 20_000
+# Eight minutes of a lane that grows at every look; of a longer time every second end is remembered.
+ENDS_SEEN_MAX = 1_000
+
+Lanes = Callable[[Sequence[str]], list[Lane]]
+
+
+class Lag(msgspec.Struct, frozen=True):
+    """How far the view is behind the log; None where it is not known.
+
+    `live`: nothing waits. `behind`: records wait. `unattended`: no worker has looked at some lane for 5 s.
+    `unknown`: the store or the log did not say.
+    """
+
+    status: Literal["live", "behind", "unattended", "unknown"]
+    lag_records: int | None
+    lag_seconds: float | None
+
+
+UNKNOWN = Lag("unknown", None, None)
+
+
+class LagWatch:
+    """Looks at all lanes, again and again; `lag` is what it saw last."""
+
+    def __init__(self, store: ServingReader, lanes: Lanes, clock: Callable[[], float] = time.time) -> None:
+        self._store, self._lanes, self._clock = store, lanes, clock
+        self._seen_end: dict[Lane, list[tuple[int, float]]] = {}
+        self._looked_at = 0.0
+        self._lag = UNKNOWN
+
+    @property
+    def lag(self) -> Lag:
+        """The lag as of the last look; unknown when that was long ago."""
+        return self._lag if self._clock() - self._looked_at < UNATTENDED_SECONDS else UNKNOWN
+
+    async def run(self) -> None:
+        """Look until cancelled."""
+        while True:
+            await self.look()
+            await asyncio.sleep(LOOK_EVERY_SECONDS)
+
+    async def look(self) -> Lag:
+        """Look once."""
+        try:
+            generation = await self._store.generation()
+            if generation is not None:
+                topics = (*DOMAIN_TOPICS, COMMAND_TOPIC, link_topic(generation))
+                lanes = await asyncio.to_thread(self._lanes, topics)
+                found = dict(zip(lanes, await self._store.checkpoints(generation, lanes), strict=True))
+                self._lag, self._looked_at = self._reckon(found), self._clock()
+        # What is away leaves the last look to age.
+        except (StoreAway, OSError, RuntimeError):
+            return self.lag
+        return self.lag
+
+    def _reckon(self, found: Mapping[Lane, Checkpoint]) -> Lag:
+        now, records, seconds, attended = self._clock(), 0, 0.0, bool(found)
+        for lane, at in found.items():
+            waiting = max(0, at.end_offset - at.assembled_offset)
+            records += waiting
+            seen = self._seen_end.setdefault(lane, [])
+            if waiting and (not seen or at.end_offset > seen[-1][0]):
+                seen.append((at.end_offset, now))
+            # The oldest end that is not reached yet: since then its first record has waited.
+            while seen and seen[0][0] <= at.assembled_offset:
+                seen.pop(0)
+            if len(seen) > ENDS_SEEN_MAX:
+                del seen[1:-1:2]
+            silent = now - at.at_ms / 1_000 if at.at_ms else None
+            if silent is None or silent > UNATTENDED_SECONDS:
+                attended = False
+            seconds = max(seconds, now - seen[0][1] if seen else 0.0)
+            if silent is not None and silent > UNATTENDED_SECONDS:
+                seconds = max(seconds, silent)
+        status: Literal["live", "behind", "unattended"] = "behind" if records else "live"
+        return Lag(status if attended else "unattended", records, round(seconds, 3))
+
+
+class SyncToken(msgspec.Struct, frozen=True):
+    """Up to which offset (not included) lanes must be in the view."""
+
+    lanes: dict[str, int]
+
+    @classmethod
+    def of(cls, places: Sequence[tuple[Lane, int]]) -> SyncToken:
+        """The token of records at these places."""
+        ends: dict[str, int] = {}
+        for lane, offset in places:
+            ends[str(lane)] = max(ends.get(str(lane), 0), offset + 1)
+        return cls(ends)
+
+    def text(self) -> str:
+        """As it travels: opaque."""
+        return base64.urlsafe_b64encode(msgspec.json.encode(self.lanes)).decode().rstrip("=")
+
+    @classmethod
+    def parse(cls, text: str) -> dict[Lane, int]:
+        """The lanes of a token that a client gave back. Problem."""
+        wrong = wrong_parameter("Sync-Token", "no token that POST /v1/events has given")
+        if len(text) > TOKEN_CHARACTERS_MAX or not text.isascii():
+            raise wrong
+        try:
+            packed = base64.urlsafe_b64decode(text.strip() + "=" * (-len(text.strip()) % 4))
+            held = msgspec.json.decode(packed, type=dict[str, int])
+            lanes = {Lane.parse(name): end for name, end in held.items()}
+        except (ValueError, msgspec.DecodeError):
+            raise wrong from None
+        known = all(lane.topic in (*DOMAIN_TOPICS, COMMAND_TOPIC) and end > 0 for lane, end in lanes.items())
+        if not lanes or len(lanes) > TOKEN_LANES_MAX or not known:
+            raise wrong
+        return lanes
+
+
+def wait_of(prefer: str | None) -> float:
+    """Seconds that `Prefer: wait=2` (RFC 7240) asks for; 0 without it, at most 10."""
+    found = re.search(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,6})", prefer or "")
+    return min(float(found[1]), WAIT_SECONDS_MAX) if found else 0.0
+
+
+async def wait_for(
+    store: ServingReader,
+    token: str | None,
+    prefer: str | None,
+    *,
+    links_end: Callable[[str], int],
+) -> None:
+    """Return when the token's records, and the link facts that they made, are in the view. Problem.
+
+    `links_end` says where a topic of one lane ends, by asking Kafka.
+    """
+    if token is None:
+        return
+    wanted, seconds = SyncToken.parse(token), wait_of(prefer)
+    deadline = time.monotonic() + seconds
+    generation = await store.generation()
+    if generation is None:
+        raise _behind(seconds)
+    await _reach(store, generation, wanted, deadline, seconds)
+    # Their link facts are in the link log by now: they were acknowledged before the lane went on.
+    topic = link_topic(generation)
+    end = await asyncio.to_thread(links_end, topic)
+    if end:
+        await _reach(store, generation, {Lane(topic, 0): end}, deadline, seconds)
+
+
+async def _reach(
+    store: ServingReader, generation: str, wanted: Mapping[Lane, int], deadline: float, seconds: float
+) -> None:
+    lanes = list(wanted)
+    while True:
+        found = await store.checkpoints(generation, lanes)
+        if all(at.assembled_offset >= wanted[lane] for lane, at in zip(lanes, found, strict=True)):
+            return
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise _behind(seconds)
+        await asyncio.sleep(min(WAIT_LOOK_SECONDS, left))
+
+
+def _behind(seconds: float) -> Problem:
+    waited = f"in {seconds:g} s" if seconds else "yet; `Prefer: wait=2` waits for it"
+    return Problem(
+        "projection_behind", f"the view does not have the token's records {waited}", retry_seconds=1
+    )

@@ -1,0 +1,181 @@
+"""Personal data, masked: what a reader without `profile:read.pii` gets to see.
+
+Invariants:
+- `MASKS` names every field of the profile that holds personal data; a test walks a whole profile, and fails
+  for a text field that neither `MASKS` nor the test's own list of harmless fields knows.
+- A masked profile is a profile still: it fits the schema, lists keep their lengths, null stays null.
+- Emails and phone numbers that a source wrote into any other text are masked too, wherever they stand.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+HIDDEN = "…"
+# OpenID Connect writes a year that is not told so.
+HIDDEN_BIRTHDATE = "0000"
+# Enough for a caller and an agent to agree on which of two numbers is meant.
+PHONE_SHOWN = 3
+
+Mask = Callable[[Any], Any]
+
+# In JSON text as in plain text: quotes and backslashes end what is taken for an address.
+_EMAIL = re.compile(rb'[^\s"@\\<>:,;()]+@[^\s"@\\<>,;()]+')
+_PHONE = re.compile(rb"(?:\+|%2[Bb])\d(?:[ ()/.-]{0,2}\d){6,}")
+_HIDDEN = HIDDEN.encode()
+_MASKED_EMAIL = re.compile(f".?{HIDDEN}@{HIDDEN}")
+_EMAIL_LIKE = re.compile(r"[^\s@]+@[^\s@]+")
+_PHONE_LIKE = re.compile(r"\+[\d ()/.-]{6,}")
+
+
+def hidden(_: str) -> str:
+    """Nothing of the text."""
+    return HIDDEN
+
+
+def mask_name(text: str) -> str:
+    """`A… B…` of `Ada Byron`."""
+    return " ".join(word[0] + HIDDEN for word in text.split()) or HIDDEN
+
+
+def mask_email(text: str) -> str:
+    """`a…@…` of an email address: the host may be a family's."""
+    return f"{text[0]}{HIDDEN}@{HIDDEN}" if text else HIDDEN
+
+
+def mask_phone(text: str) -> str:
+    """`…820` of a phone number."""
+    return HIDDEN + text[-PHONE_SHOWN:] if len(text) > 2 * PHONE_SHOWN else HIDDEN
+
+
+def mask_birthdate(_: str) -> str:
+    """The year that is not told."""
+    return HIDDEN_BIRTHDATE
+
+
+def mask_value(kind: str, value: str) -> str:
+    """An identifier's value, by its type."""
+    if kind == "email" or "@" in value:
+        return mask_email(value)
+    return mask_phone(value) if kind == "phone" else HIDDEN + value[-2:] if len(value) > 4 else HIDDEN
+
+
+# An account number of a source says who somebody is only to whoever holds that source; agents need it.
+def mask_subject(name: str) -> str:
+    """A subject: its value is masked where it is an address or number, as in `email:ada@example.com`."""
+    kind, _, value = name.partition(":")
+    personal = kind in ("email", "phone") or _EMAIL_LIKE.search(value) or _PHONE_LIKE.fullmatch(value)
+    return f"{kind}:{mask_value(kind, value)}" if personal else name
+
+
+def mask_given_name(name: str) -> str:
+    """A name that somebody asked for, `type:value`: all but customer ids and references are masked."""
+    kind, colon, value = name.partition(":")
+    return name if not colon or kind in ("order", "case", "invoice") else f"{kind}:{mask_value(kind, value)}"
+
+
+def _identifier(one: dict[str, Any]) -> dict[str, Any]:
+    sources = [mask_subject(source) for source in one["sources"]]
+    return {**one, "value": mask_value(one["type"], one["value"]), "sources": sources}
+
+
+def _trait(one: dict[str, Any]) -> dict[str, Any]:
+    # A number or a truth may be a person's as well as a text: a birth year, an illness.
+    return {**one, "value": None if one["value"] is None else HIDDEN}
+
+
+# What a title says in the customer's or an agent's own words, or of the customer's life: cut after this.
+_TITLE_CUTS = {
+    "service.promise_made": ": ",
+    "service.survey_answered": ": ",
+    "marketing.life_event_noted": ": ",
+    # An address of a page may carry a search or a form's fields.
+    "marketing.page_viewed": "?",
+}
+
+
+def _entry(one: dict[str, Any]) -> dict[str, Any]:
+    return {**one, "subject": mask_subject(one["subject"]), "title": mask_title(one["type"], one["title"])}
+
+
+def mask_title(wire_type: str, title: str) -> str:
+    """A title of the timeline without what somebody said in their own words."""
+    mark = _TITLE_CUTS.get(wire_type)
+    if mark is None or mark not in title:
+        return title
+    return title.partition(mark)[0] + mark.rstrip() + (" " if mark != "?" else "") + HIDDEN
+
+
+def _summary(section: dict[str, Any]) -> dict[str, Any]:
+    if section.get("contact_reason") == "promise_open" and section.get("contact_reason_text"):
+        before = section["contact_reason_text"].partition(": ")[0]
+        return {**section, "contact_reason_text": f"{before}: {HIDDEN}"}
+    return section
+
+
+# Section → path inside it → mask. `[]` goes into each entry of a list; an empty path is the section itself.
+MASKS: dict[str, dict[str, Mask]] = {
+    "summary": {"display_name": mask_name, "callback_phone": mask_phone, "": _summary},
+    "identity": {
+        "given_name": mask_name,
+        "family_name": mask_name,
+        "birthdate": mask_birthdate,
+        "email": mask_email,
+        "phone_number": mask_phone,
+        "addresses[].street_address": hidden,
+        "addresses[].postal_code": hidden,
+        "addresses[].locality": hidden,
+        "subjects[].subject": mask_subject,
+        "identifiers[]": _identifier,
+    },
+    "consent": {"stated_values[].value": hidden, "preferences.contact_hours": hidden},
+    "service": {"promises.open[].text": hidden},
+    "experience": {"comments[].text": hidden},
+    "traits": {"[]": _trait},
+    "timeline": {"[]": _entry},
+}
+
+
+def masked(section: str, stored: bytes) -> bytes:
+    """A stored section as JSON, with what is personal masked."""
+    masks = MASKS.get(section)
+    if masks is not None:
+        value = msgspec.json.decode(stored)
+        for path, mask in masks.items():
+            value = _at(value, path, mask)
+        stored = msgspec.json.encode(value)
+    return scrubbed(stored)
+
+
+def scrubbed(text: bytes) -> bytes:
+    """JSON text without the email addresses and international phone numbers in its strings."""
+    if b"@" in text:
+        text = _EMAIL.sub(_without_email, text)
+    if b"+" in text or b"%2" in text:
+        text = _PHONE.sub(_HIDDEN, text)
+    return text
+
+
+def _without_email(found: re.Match[bytes]) -> bytes:
+    already = _MASKED_EMAIL.fullmatch(found[0].decode(errors="replace"))
+    return found[0] if already else _HIDDEN + b"@" + _HIDDEN
+
+
+def _at(value: Any, path: str, mask: Mask) -> Any:
+    """The value with the mask put on at this path; what is null or not there stays so."""
+    if value is None:
+        return None
+    if not path:
+        return mask(value)
+    if path.startswith("[]"):
+        return [_at(one, path[2:].lstrip("."), mask) for one in value]
+    name, _, rest = path.partition(".")
+    if name.endswith("[]"):
+        name, rest = name[:-2], "[]" + (f".{rest}" if rest else "")
+    if name not in value:
+        return value
+    return {**value, name: _at(value[name], rest, mask)}

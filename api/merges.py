@@ -1,0 +1,122 @@
+"""The merges and splits that a customer took part in, out of `customer.merges`.
+
+Invariants:
+- The topic is read once, at the first question, and from then on only what is new; of each customer offsets
+  are kept, not records.
+- At most the newest `RECORDS_MAX` records are looked through; an answer says when there are older ones.
+"""
+
+from __future__ import annotations
+
+import threading
+from array import array
+from typing import Any, NamedTuple
+
+import msgspec
+
+from api.masking import HIDDEN, mask_given_name, mask_subject
+from eventlog.admin import lane_ends
+from eventlog.reading import read_lane
+from models.catalogue import MERGES_TOPIC
+from models.record import Lane
+
+LANE = Lane(MERGES_TOPIC, 0)
+# Some seconds of reading at the first question, and 100 bytes of memory each.
+RECORDS_MAX = 200_000
+# What one answer shows, newest first.
+SHOWN_MAX = 50
+
+
+class _Group(msgspec.Struct):
+    customer_id: str
+
+
+class _Sides(msgspec.Struct):
+    before: list[_Group]
+    after: list[_Group]
+
+
+class _Turn(msgspec.Struct):
+    data: _Sides
+
+
+_sides = msgspec.json.Decoder(_Turn).decode
+
+
+class History(NamedTuple):
+    """The latest turns of a customer as published, newest first; `complete` if there are no others."""
+
+    turns: list[dict[str, Any]]
+    complete: bool
+
+
+class MergeHistory:
+    """Asks the log; blocking, for threads. LogError."""
+
+    def __init__(self, bootstrap: str) -> None:
+        self._bootstrap = bootstrap
+        self._lock = threading.Lock()
+        self._began, self._next = 0, -1
+        self._complete = True
+        self._offsets: dict[str, array[int]] = {}
+
+    def of(self, customer_id: str) -> History:
+        """The turns that name this customer before or after."""
+        with self._lock:
+            self._catch_up()
+            offsets = list(self._offsets.get(customer_id, ()))
+            complete = self._complete and len(offsets) <= SHOWN_MAX
+        turns = []
+        for offset in reversed(offsets[-SHOWN_MAX:]):
+            for record in read_lane(self._bootstrap, *LANE, offset, offset + 1):
+                turns.append(msgspec.json.decode(record.value or b"{}"))
+        return History(turns, complete)
+
+    def _catch_up(self) -> None:
+        held = lane_ends(self._bootstrap, [MERGES_TOPIC])[LANE]
+        start = max(held.earliest, held.end - RECORDS_MAX)
+        if not start <= self._next <= held.end or held.end - self._began > 2 * RECORDS_MAX:
+            # The first time; or so many since then that older ones must go; or another topic of this name.
+            self._began, self._next, self._offsets = start, start, {}
+            self._complete = start == 0
+        for record in read_lane(self._bootstrap, *LANE, self._next, held.end):
+            for customer in self._named(record.value):
+                self._offsets.setdefault(customer, array("q")).append(record.offset)
+        self._next = held.end
+
+    @staticmethod
+    def _named(value: bytes | None) -> set[str]:
+        try:
+            sides = _sides(value or b"").data
+        except msgspec.DecodeError:
+            return set()
+        return {one.customer_id for one in (*sides.before, *sides.after)}
+
+
+def shown_turn(turn: dict[str, Any], *, personal: bool) -> dict[str, Any]:
+    """A turn as it is answered."""
+    data = turn["data"]
+    if not personal:
+        data = {
+            **data,
+            "before": [_group(one) for one in data["before"]],
+            "after": [_group(one) for one in data["after"]],
+            "edges": [_edge(one) for one in data["edges"]],
+        }
+    return {"id": turn["id"], "at": turn["time"], **data}
+
+
+def _group(one: dict[str, Any]) -> dict[str, Any]:
+    members = [mask_subject(member) for member in one["members"]]
+    return {**one, "founder": mask_subject(one["founder"]), "members": members}
+
+
+def _edge(one: dict[str, Any]) -> dict[str, Any]:
+    # The other end is an identifier or a subject; an account number of a source is masked here with the rest.
+    reason = None if one["reason"] is None else HIDDEN
+    return {
+        **one,
+        "subject": mask_subject(one["subject"]),
+        "other": mask_given_name(one["other"]),
+        "reason": reason,
+    }

@@ -1,0 +1,87 @@
+"""`scv serve`: the HTTP API in this process.
+
+Invariants:
+- Starts safe: without a key nobody could use it, so it refuses, with the command that makes one.
+- Store and log may be away: it starts, `/readyz` says what is missing, and it goes on when they are back.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+
+from ops.answers import say
+from ops.configured import settings_with
+from ops.failures import Exit, Failure
+from ops.up import Stopped, heed_sigterm
+
+SWITCH_SECONDS = 0.001
+
+
+def run_serve(
+    *, host: str | None, port: int | None, keys: Path | None, kafka: str | None, redis: str | None
+) -> int:
+    """Serve until SIGTERM or Ctrl-C."""
+    from api.app import create_app
+    from api.keys import KeysUnreadable, read_keys
+    from api.server import Server
+    from api.services import Plan
+
+    settings = settings_with(http_host=host, http_port=port, http_keys=keys, kafka=kafka, redis=redis)
+    try:
+        held = read_keys(settings.http_keys)
+    except KeysUnreadable as unreadable:
+        raise Failure(Exit.REFUSED, str(unreadable)) from None
+    if not held:
+        raise Failure(
+            Exit.REFUSED,
+            f"{settings.http_keys}: no API keys, so nobody could ask: `scv keys create --scope profile:read`",
+        )
+    log_to_stderr()
+    plan = Plan(
+        settings.kafka,
+        settings.redis,
+        settings.http_keys,
+        settings.identity_rules,
+        settings.http_requests_per_second,
+    )
+    address = f"http://{_shown(settings.http_host)}:{settings.http_port}"
+    server = Server(
+        create_app(plan),
+        settings.http_host,
+        settings.http_port,
+        started=lambda: say(f"ready: {address}, what it offers at {address}/docs"),
+    )
+    heed_sigterm()
+    # A thread that audits or listens may keep the interpreter so long from an answer; 5 ms without it.
+    sys.setswitchinterval(SWITCH_SECONDS)
+    try:
+        server.run()
+    except Stopped:
+        return Exit.OK
+    except SystemExit:
+        # Uvicorn exits by itself when it cannot begin.
+        raise Failure(
+            Exit.FAILED,
+            f"{settings.http_host}:{settings.http_port} cannot be listened on; does something there already?",
+        ) from None
+    return Exit.OK
+
+
+def _shown(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def log_to_stderr() -> None:
+    """One line for each request and for what goes wrong, without personal data."""
+    # What the lines do not say need not be found out for each; the manual of `logging` names these switches.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    logging._srcfile = None  # type: ignore[attr-defined]
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    for name, level in (("scv.http", logging.INFO), ("scv.eventlog", logging.WARNING)):
+        logger = logging.getLogger(name)
+        logger.addHandler(handler)
+        logger.setLevel(level)
+        logger.propagate = False

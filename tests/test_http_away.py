@@ -1,0 +1,190 @@
+"""When store or log are away: the right problem, nothing lost, and a server that comes back by itself."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from api import audit, freshness
+from eventlog import acknowledged
+from eventlog.admin import create_topics
+from eventlog.embedded import EmbeddedBroker
+from models.identifiers import customer_id
+from stores import serving
+from stores.connection import connect
+from stores.embedded import EmbeddedStore
+from tests.http_world import HttpWorld, records, world_of
+from tests.test_http_authorisation import EVENT, PAIR
+
+ADA = customer_id("crm:4711")
+PATH = f"/v1/profiles/{ADA}"
+
+
+class Servers:
+    """The world with its servers, to be stopped."""
+
+    def __init__(self, world: HttpWorld, store: EmbeddedStore, broker: EmbeddedBroker) -> None:
+        self.world, self.store, self.broker = world, store, broker
+
+    def start_broker_again(self) -> None:
+        """Another broker at the same address; the embedded one keeps nothing."""
+        self.broker = EmbeddedBroker(int(self.world.kafka.rpartition(":")[2]))
+        create_topics(self.world.kafka, 2)
+
+
+@pytest.fixture
+def servers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Servers]:
+    """Ada; answers are waited for as long as a test can wait."""
+    monkeypatch.setattr(acknowledged, "ACK_SECONDS", 0.6)
+    monkeypatch.setattr("api.services.AUDIT_ACK_SECONDS", 1.0)
+    monkeypatch.setattr(audit, "LATE_SECONDS", 0.5)
+    monkeypatch.setattr(serving, "ANSWER_SECONDS", 0.5)
+    monkeypatch.setattr(freshness, "UNATTENDED_SECONDS", 0.8)
+    with EmbeddedStore() as store:
+        broker = EmbeddedBroker()
+        for world, folded in world_of(broker.bootstrap, store.url, tmp_path):
+            folded.tell("marketing.form_submitted", "crm:4711", "phone:+4930901820", form="f")
+            folded.settle()
+            found = Servers(world, store, broker)
+            yield found
+        found.broker.stop()
+
+
+def until(true: object) -> None:
+    for _ in range(3_000):
+        if true():  # type: ignore[operator]
+            return
+        threading.Event().wait(0.01)
+    raise AssertionError("it did not become true")
+
+
+def test_without_the_store_reads_are_problems_and_it_is_not_ready_until_it_is_back(servers: Servers) -> None:
+    world = servers.world
+    assert world.get("/readyz", None).status_code == 200
+    servers.store.kill()
+    for answer in (world.get(PATH), world.get(f"{PATH}/timeline"), world.get(f"/v1/stream?profile={ADA}"),
+                   world.post("/v1/profiles:lookup", {"identifiers": [{"type": "crm", "value": "4711"}]}),
+                   world.post("/v1/profiles:lookup", {"identifiers": [{"type": "order", "value": "O"}]}),
+                   ):  # fmt: skip
+        assert (answer.status_code, answer.json()["code"]) == (503, "store_unavailable")
+        assert answer.headers["Retry-After"] == "2"
+    ready = world.get("/readyz", None)
+    assert (ready.status_code, ready.json()["code"]) == (503, "not_ready")
+    assert ready.json()["checks"] == {"store": "away", "log": "ok", "keys": "ok"}
+    assert world.get("/livez", None).status_code == 200
+    # Writing needs no store.
+    assert world.post("/v1/events", EVENT).status_code == 202
+    servers.store.restart()
+    assert world.get("/readyz", None).json()["checks"]["store"] == "away", "it came back empty: no view yet"
+
+
+def test_a_store_that_hangs_holds_up_its_readers_no_longer_than_said_and_nobody_else(
+    servers: Servers,
+) -> None:
+    world, pid = servers.world, servers.store.pid
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        began = time.monotonic()
+        assert world.get(PATH).json()["code"] == "store_unavailable"
+        assert world.get("/livez", None).status_code == 200
+        assert world.post("/v1/events", EVENT).status_code == 202
+        assert time.monotonic() - began < 10
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert world.get(PATH).status_code == 200
+
+
+def test_a_store_that_is_full_is_read_as_before(servers: Servers) -> None:
+    client = connect(servers.store.url)
+    client.config_set("maxmemory", 1)
+    with pytest.raises(redis.exceptions.OutOfMemoryError):
+        client.set("more", "x")
+    client.close()
+    assert servers.world.get(PATH).status_code == 200
+    assert servers.world.look("phone:+4930901820")["match"] == "single"
+    assert servers.world.get("/readyz", None).status_code == 200
+
+
+def test_a_stream_outlives_the_store(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
+    from api import streaming
+
+    monkeypatch.setattr(streaming, "HEARTBEAT_SECONDS", 0.05)
+    with servers.world.stream(ADA) as stream:
+        stream.next()
+        pid = servers.store.pid
+        assert pid is not None
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            while "the store is away" not in stream.heard:
+                stream.heard += stream.answer.readline().decode()
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        stream.heard = ""
+        while "still here" not in stream.heard:
+            stream.heard += stream.answer.readline().decode()
+
+
+def test_without_the_log_writes_are_problems_and_masked_reads_go_on_to_be_audited_later(
+    servers: Servers,
+) -> None:
+    world = servers.world
+    assert world.get(PATH).status_code == 200
+    assert len(world.audited()) == 1
+    servers.broker.stop()
+    for path, body in (("/v1/events", EVENT), ("/v1/identity/links", PAIR)):
+        refused = world.post(path, body)
+        assert (refused.status_code, refused.json()["code"]) == (503, "log_unavailable"), refused.text
+    reveal = world.post(f"{PATH}/reveal", {"fields": ["phone"], "reason": "asked"})
+    assert (reveal.status_code, "901820" in reveal.text) == (503, False)
+    assert world.get("/readyz", None).json()["checks"]["log"] == "away"
+    # The first read is on its way to the log; when that is late, personal data is shown no more.
+    world.get(PATH, "profile:read.pii")
+    until(lambda: world.services.audit.late_seconds > 0.6)
+    refused = world.get(PATH, "profile:read.pii")
+    assert (refused.status_code, refused.json()["code"]) == (503, "audit_unavailable")
+    masked = [world.get(PATH, "profile:read") for _ in range(3)]
+    assert [one.status_code for one in masked] == [200, 200, 200]
+    servers.start_broker_again()
+    audited = world.audited()
+    shown = {one["data"]["request_id"] for one in audited}
+    assert {one.headers["X-Request-Id"] for one in masked} <= shown
+    assert refused.headers["X-Request-Id"] not in shown
+    assert world.get(PATH, "profile:read.pii").status_code == 200
+    until(lambda: world.post("/v1/events", EVENT).status_code == 202)
+    assert records(world.kafka, "sales.events")
+
+
+def test_when_the_audit_queue_is_full_nothing_is_shown(servers: Servers) -> None:
+    world = servers.world
+    servers.broker.stop()
+    world.services.audit._most = 3
+    assert [world.get(PATH, "profile:read").status_code for _ in range(4)] == [200, 200, 200, 503]
+    assert world.look_status("crm:4711", "profile:read") == 503
+    servers.start_broker_again()
+    assert len(world.audited()) == 3
+    assert world.get(PATH, "profile:read").status_code == 200
+
+
+def test_what_is_accepted_and_audited_is_in_the_log_when_the_server_ends(servers: Servers) -> None:
+    world = servers.world
+    for _ in range(50):
+        world.get(PATH)
+    world.server.should_exit = True
+    world._thread.join(20)
+    assert len(records(world.kafka, "scv.audit")) == 50
+
+
+def test_a_lag_is_told_with_the_records_and_seconds_that_are_behind(servers: Servers) -> None:
+    """No worker looks at most lanes here: that is said, and how long the one that was looked at is silent."""
+    until(lambda: servers.world.services.lags.lag.status != "unknown")
+    lag = servers.world.get(PATH).json()["as_of"]
+    assert lag["status"] == "unattended" and lag["lag_records"] == 0
+    assert lag["lag_seconds"] > 3_600, "the world's clock stands still since March"

@@ -1,0 +1,88 @@
+"""`scv serve` as a process: it says when it listens, ends when asked, and tells in a line what is wrong."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from api.keys import create_key
+from eventlog.processes import HOST, free_port
+from ops.failures import Exit
+
+SCV = [
+    sys.executable,
+    "-m",
+    "ops.cli",
+    "serve",
+    "--host",
+    HOST,
+    "--kafka",
+    "127.0.0.1:1",
+    "--redis",
+    "redis://127.0.0.1:1/0",
+]
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> Path:
+    create_key(tmp_path / "keys.json", ["profile:read"], "")
+    return tmp_path / "keys.json"
+
+
+@pytest.fixture
+def serving(keys: Path) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """A server whose store and log are away, as soon as it listens."""
+    port = free_port()
+    running = subprocess.Popen(
+        [*SCV, "--port", str(port), "--keys", str(keys)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        # A shell that runs the tests in the background has them, and all they start, ignore Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509 - no threads here
+    )  # fmt: skip
+    try:
+        assert running.stdout is not None
+        assert (
+            running.stdout.readline()
+            == f"ready: http://{HOST}:{port}, what it offers at http://{HOST}:{port}/docs\n"
+        )
+        yield running, port
+    finally:
+        running.kill()
+        running.communicate()
+
+
+def test_it_listens_though_all_else_is_away_and_another_cannot_take_its_port(
+    serving: tuple[subprocess.Popen[str], int], keys: Path
+) -> None:
+    running, port = serving
+    connection = http.client.HTTPConnection(HOST, port, timeout=30)
+    for path, status in (("/livez", 200), ("/readyz", 503), ("/docs", 200), ("/openapi.json", 200)):
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        assert (answer.status, bool(answer.read())) == (status, True)
+    second = subprocess.run(
+        [*SCV, "--port", str(port), "--keys", str(keys)], capture_output=True, text=True, check=False
+    )
+    assert (second.returncode, second.stdout) == (Exit.FAILED, "")
+    assert (
+        second.stderr.splitlines()[-1]
+        == f"scv: {HOST}:{port} cannot be listened on; does something there already?"
+    )
+    assert "Traceback" not in second.stderr
+    os.kill(running.pid, signal.SIGTERM)
+    _, said = running.communicate(timeout=60)
+    assert running.returncode == 0 and "Traceback" not in said
+
+
+def test_ctrl_c_ends_it(serving: tuple[subprocess.Popen[str], int]) -> None:
+    running, _ = serving
+    os.kill(running.pid, signal.SIGINT)
+    _, said = running.communicate(timeout=60)
+    assert running.returncode == Exit.INTERRUPTED and "Traceback" not in said
