@@ -63,16 +63,26 @@ class Installation:
         return {"SCV_KAFKA": self.settings.kafka, "SCV_REDIS": self.settings.redis}
 
     def start_worker(self) -> None:
-        """Start one more worker; it joins the others by itself."""
+        """Start one more worker; it joins the others by itself. It publishes nothing."""
+        self._start("worker", "--generation", self.settings.generation, "--no-publish")
+
+    def start_publisher(self) -> None:
+        """Start a publisher: it publishes what workers have written, and what they write."""
+        self._start("publisher")
+
+    def _start(self, name: str, *options: str) -> None:
         settings = self.settings
         command = [
-            sys.executable, "-m", "ops.cli", "worker", "--kafka", settings.kafka, "--redis", settings.redis,
-            "--generation", settings.generation, "--session-timeout", str(settings.session_timeout_seconds),
+            sys.executable, "-m", "ops.cli", name, "--kafka", settings.kafka, "--redis", settings.redis,
+            "--session-timeout", str(settings.session_timeout_seconds), *options,
         ]  # fmt: skip
-        directory = make_directory("worker")
         self._workers.append(
             ServerProcess(
-                "scv worker", command, directory, ready=lambda: True, timeout_seconds=WORKER_START_SECONDS
+                f"scv {name}",
+                command,
+                make_directory(name),
+                ready=lambda: True,
+                timeout_seconds=WORKER_START_SECONDS,
             )
         )
 
@@ -81,9 +91,10 @@ class Installation:
         for worker in self._workers:
             if not worker.running:
                 said = worker.log_path.read_text(errors="replace").strip().splitlines() or ["it was killed"]
+                reason = said[-1].removeprefix(f"{worker.name}: ")
                 raise Failure(
                     Exit.FAILED,
-                    f"worker {worker.pid} ended by itself: {said[-1].removeprefix('scv worker: ')}; "
+                    f"{worker.name} {worker.pid} ended by itself: {reason}; "
                     "what runs here ends with it, start again",
                 )
         if not self._broker.running:

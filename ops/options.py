@@ -22,3 +22,11 @@ ActiveGeneration = Annotated[
     str | None, typer.Option("--generation", metavar="gN", help="Instead of the active generation.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and nothing else there.")]
+SessionTimeout = Annotated[
+    float | None,
+    typer.Option(
+        "--session-timeout",
+        metavar="SECONDS",
+        help="Instead of SCV_SESSION_TIMEOUT_SECONDS; 6 suits the embedded broker.",
+    ),
+]

@@ -33,6 +33,7 @@ def run_up(*, workers: int, as_json: bool) -> int:
         with Installation() as installation:
             for _ in range(workers):
                 installation.start_worker()
+            installation.start_publisher()
             links = link_log(installation.settings.generation)
             installation.wait_for_lanes((*DOMAIN_TOPICS, COMMANDS, links))
             settings = installation.settings
