@@ -51,7 +51,7 @@ class Takeover:
         point("between open and restore")
         cursors = restore(bootstrap, self.store, range(LANES), lambda: None)
         self._group = Consumer({"bootstrap.servers": bootstrap, "group.id": GROUP})
-        self._next = [max(one.offset, 0) for one in self._resume_at()]
+        self.next_offsets = [max(one.offset, 0) for one in self._resume_at()]
         self.lanes = [
             LanePublisher(lane, self.store, producer, cursors[lane], point)
             for lane, producer in enumerate(self._producers)
@@ -70,12 +70,12 @@ class Takeover:
         """Publish the notices that wait in each lane, as one batch a lane; gives how many were told."""
         told = 0
         for (_, lane), (_, end) in sorted(lane_ends(self.bootstrap, [CHANGES]).items()):
-            records = list(read_lane(self.bootstrap, CHANGES, lane, self._next[lane], end))
+            records = list(read_lane(self.bootstrap, CHANGES, lane, self.next_offsets[lane], end))
             if records:
                 notices = [one for record in records if (one := read_notice(record.value)) is not None]
                 group = self._group.consumer_group_metadata()
                 told += self.lanes[lane].publish(notices, records[-1].offset + 1, group)
-                self._next[lane] = records[-1].offset + 1
+                self.next_offsets[lane] = records[-1].offset + 1
         return told
 
     def close(self) -> None:

@@ -14,13 +14,17 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from confluent_kafka import Consumer
 from kafka import KafkaConsumer
 from kafka import TopicPartition as SubscribedPartition
 
 from eventlog.admin import create_topics, lane_ends
 from eventlog.producing import LogProducer
 from eventlog.topics import CHANGES, PROFILES, topic_plan
+from models.identifiers import customer_id
 from projections.snapshot import PublishedVersion
+from stores.publishing import cursor_key, published_key
+from streams.publishing import GROUP, resume_at
 from tests.lookup_world import LookupWorld
 from tests.publishing_takeover import LANES, Takeover
 
@@ -74,6 +78,20 @@ class PublishingWorld:
             self.let_go()
             self._publisher = Takeover(self.bootstrap, self.url)
         return self._publisher.publish()
+
+    def resume_at(self) -> dict[int, int]:
+        """From which offset on the next publisher would read the notices of each lane."""
+        asking = Consumer({"bootstrap.servers": self.bootstrap, "group.id": GROUP})
+        try:
+            return {one.partition: one.offset for one in resume_at(asking, self.bootstrap, range(LANES))}
+        finally:
+            asking.close()
+
+    def known(self, subject: str) -> list[Any]:
+        """What the store knows of publishing: of this subject's customer, and the cursors of the lanes."""
+        lanes = [f"{CHANGES}-{lane}" for lane in range(LANES)]
+        keys = [published_key(customer_id(subject)), *map(cursor_key, lanes)]
+        return [self.view.client.hgetall(key) for key in keys]
 
     def let_go(self) -> None:
         """End the publisher."""

@@ -10,7 +10,7 @@ import jsonschema
 import msgspec
 import pytest
 
-from eventlog.admin import create_topics, delete_topics
+from eventlog.admin import create_topics, delete_topics, lane_ends
 from eventlog.apache import ApacheBroker
 from eventlog.errors import LogError
 from eventlog.topics import CHANGES, PROFILES, topic_plan
@@ -174,6 +174,8 @@ def test_a_publisher_killed_at_any_point_leaves_nothing_undone_and_nothing_twice
     records = subscribed(world.bootstrap)
     assert held(records) == world.profiles()
     assert_in_order(records)
+    ends = {lane: found.end for (_, lane), found in lane_ends(world.bootstrap, [CHANGES]).items()}
+    assert world.resume_at() == ends
     # What the killed one had no time for is known all the same, and followers have heard of every version.
     world.send(again=True)
     assert world.publish() == 0
@@ -197,7 +199,7 @@ def test_a_paused_publisher_that_wakes_after_another_took_its_lanes_changes_noth
         ordered(world, ADA, "O-3")
         world.publish(anew=True)
         before = subscribed(world.bootstrap)
-        known = world.view.client.hgetall(publishing.published_key(customer_id(ADA)))
+        known = world.known(ADA)
         paused.send_signal(signal.SIGCONT)
         said = (paused.communicate(timeout=60)[0] or "").strip()
     finally:
@@ -206,7 +208,7 @@ def test_a_paused_publisher_that_wakes_after_another_took_its_lanes_changes_noth
     # Only one that was about to write had something that could be refused.
     assert (said == SHUT_OUT) == (point == "between read and write")
     assert subscribed(world.bootstrap) == before
-    assert world.view.client.hgetall(publishing.published_key(customer_id(ADA))) == known
+    assert world.known(ADA) == known
     assert held(before) == world.profiles()
     ordered(world, ADA, "O-4")
     world.publish(anew=True)
