@@ -83,17 +83,22 @@ def worker(
     kafka: Kafka = None,
     redis: Redis = None,
     generation: Generation = None,
-    session_timeout: SessionTimeout = None,
     no_publish: Annotated[
         bool, typer.Option("--no-publish", help="Start no publisher beside it; leave that to others.")
     ] = False,
+    session_timeout: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS", help="Instead of SCV_SESSION_TIMEOUT_SECONDS; 6 suits the embedded broker."
+        ),
+    ] = None,
 ) -> int:
     """Run a worker: it folds the events of its lanes into profiles. Start as many as you like.
 
+    A process of its own beside it publishes what changed, as scv publisher does.
     Refuses to start on a store that evicts keys or is older than 7.0, and
     without topics. SIGTERM and Ctrl-C end it after the step in progress; what
-    was not committed is folded again by whoever takes the lane. A process of
-    its own beside it publishes profiles that changed, as scv publisher does.
+    was not committed is folded again by whoever takes the lane.
 
     \b
     Example:
@@ -108,23 +113,6 @@ def worker(
         session_timeout_seconds=session_timeout,
         publish=not no_publish,
     )
-
-
-@app.command()
-def publisher(kafka: Kafka = None, redis: Redis = None, session_timeout: SessionTimeout = None) -> int:
-    """Publish profiles that changed to customer.profiles, without folding. Start as many as you like.
-
-    Each worker starts one beside it; run it by itself where workers run with
-    --no-publish. It publishes the active generation, whichever that is.
-    Publishers share the lanes; whoever takes one shuts out whoever had it.
-
-    \b
-    Example:
-      SCV_KAFKA=kafka-1:9092 SCV_REDIS=redis://redis-1:6379/0 scv publisher
-    """
-    from ops.working import run_publisher
-
-    return run_publisher(kafka=kafka, redis=redis, session_timeout_seconds=session_timeout)
 
 
 @topics_app.command("create")
@@ -148,6 +136,23 @@ def topics_create(
     from ops.working import run_topics_create
 
     return run_topics_create(kafka=kafka, generation=generation, partitions=partitions, as_json=as_json)
+
+
+@app.command()
+def publisher(kafka: Kafka = None, redis: Redis = None, session_timeout: SessionTimeout = None) -> int:
+    """Publish profiles that changed to customer.profiles, without folding. Start as many as you like.
+
+    Each worker starts one beside it; run it by itself where workers run with
+    --no-publish. It publishes the active generation, whichever that is.
+    Publishers share the lanes; whoever takes one shuts out whoever had it.
+
+    \b
+    Example:
+      SCV_KAFKA=kafka-1:9092 SCV_REDIS=redis://redis-1:6379/0 scv publisher
+    """
+    from ops.working import run_publisher
+
+    return run_publisher(kafka=kafka, redis=redis, session_timeout_seconds=session_timeout)
 
 
 @app.command("import")

@@ -60,10 +60,10 @@ def run_demo(*, customers: int, seed: int, headless: bool, as_json: bool) -> int
                 _tell(installation, done)
             if headless:
                 return Exit.OK
-            # Only now: on two cores it would take from the folding what somebody is waiting for.
-            installation.start_publisher()
             if not as_json:
                 _suggest(installation)
+            # Only now: on two cores it would take from the folding what somebody is waiting for.
+            installation.start_publisher()
             stay(installation)
     except Stopped:
         return Exit.OK

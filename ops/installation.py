@@ -64,25 +64,29 @@ class Installation:
 
     def start_worker(self) -> None:
         """Start one more worker; it joins the others by itself. It publishes nothing."""
-        self._start("worker", "--generation", self.settings.generation, "--no-publish")
-
-    def start_publisher(self) -> None:
-        """Start a publisher: it publishes what workers have written, and what they write."""
-        self._start("publisher")
-
-    def _start(self, name: str, *options: str) -> None:
         settings = self.settings
         command = [
-            sys.executable, "-m", "ops.cli", name, "--kafka", settings.kafka, "--redis", settings.redis,
-            "--session-timeout", str(settings.session_timeout_seconds), *options,
+            sys.executable, "-m", "ops.cli", "worker", "--no-publish",
+            "--kafka", settings.kafka, "--redis", settings.redis,
+            "--generation", settings.generation, "--session-timeout", str(settings.session_timeout_seconds),
+        ]  # fmt: skip
+        directory = make_directory("worker")
+        self._workers.append(
+            ServerProcess(
+                "scv worker", command, directory, ready=lambda: True, timeout_seconds=WORKER_START_SECONDS
+            )
+        )
+
+    def start_publisher(self) -> None:
+        """Start a publisher: it publishes what workers have written, and what they write from now on."""
+        settings, directory = self.settings, make_directory("publisher")
+        command = [
+            sys.executable, "-m", "ops.cli", "publisher", "--kafka", settings.kafka,
+            "--redis", settings.redis, "--session-timeout", str(settings.session_timeout_seconds),
         ]  # fmt: skip
         self._workers.append(
             ServerProcess(
-                f"scv {name}",
-                command,
-                make_directory(name),
-                ready=lambda: True,
-                timeout_seconds=WORKER_START_SECONDS,
+                "scv publisher", command, directory, ready=lambda: True, timeout_seconds=WORKER_START_SECONDS
             )
         )
 

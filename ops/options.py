@@ -14,14 +14,6 @@ Kafka = Annotated[
     str | None, typer.Option("--kafka", metavar="HOST:PORT", help="Bootstrap servers, instead of SCV_KAFKA.")
 ]
 Redis = Annotated[str | None, typer.Option("--redis", metavar="URL", help="The store, instead of SCV_REDIS.")]
-Generation = Annotated[
-    str | None,
-    typer.Option("--generation", metavar="gN", help="Generation of the view, instead of SCV_GENERATION."),
-]
-ActiveGeneration = Annotated[
-    str | None, typer.Option("--generation", metavar="gN", help="Instead of the active generation.")
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and nothing else there.")]
 SessionTimeout = Annotated[
     float | None,
     typer.Option(
@@ -30,3 +22,11 @@ SessionTimeout = Annotated[
         help="Instead of SCV_SESSION_TIMEOUT_SECONDS; 6 suits the embedded broker.",
     ),
 ]
+Generation = Annotated[
+    str | None,
+    typer.Option("--generation", metavar="gN", help="Generation of the view, instead of SCV_GENERATION."),
+]
+ActiveGeneration = Annotated[
+    str | None, typer.Option("--generation", metavar="gN", help="Instead of the active generation.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and nothing else there.")]

@@ -31,9 +31,9 @@ def run_up(*, workers: int, as_json: bool) -> int:
     heed_sigterm()
     try:
         with Installation() as installation:
+            installation.start_publisher()
             for _ in range(workers):
                 installation.start_worker()
-            installation.start_publisher()
             links = link_log(installation.settings.generation)
             installation.wait_for_lanes((*DOMAIN_TOPICS, COMMANDS, links))
             settings = installation.settings
