@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import redis
 from confluent_kafka import Consumer
 from kafka import KafkaConsumer
 from kafka import TopicPartition as SubscribedPartition
@@ -22,8 +23,10 @@ from eventlog.admin import create_topics, lane_ends
 from eventlog.producing import LogProducer
 from eventlog.topics import CHANGES, PROFILES, topic_plan
 from models.identifiers import customer_id
+from projections.assembling import document
 from projections.snapshot import PublishedVersion
 from stores.publishing import cursor_key, published_key
+from stores.reading import LIVE, ProfileReader
 from streams.publishing import GROUP, resume_at
 from tests.lookup_world import LookupWorld
 from tests.publishing_takeover import LANES, Takeover
@@ -116,11 +119,8 @@ class PublishingWorld:
         )
 
     def profiles(self) -> dict[str, dict[str, Any]]:
-        """Every live profile in the store, as a look-up gives it."""
-        keys = self.view.client.scan_iter(match="scv:g1:{cus_*}:profile", count=1_000)
-        ids = [key.decode().partition("{")[2].partition("}")[0] for key in keys]
-        answers = {one: self.view.look(one).profile for one in ids}
-        return {one: profile for one, profile in answers.items() if profile and profile["customer_id"] == one}
+        """Every live profile in the store."""
+        return profiles_in(self.url)
 
     def feed(self) -> list[dict[str, str]]:
         """What followers of the feed were told."""
@@ -133,15 +133,32 @@ class PublishingWorld:
             self.view.client.delete(key)
 
 
+def profiles_in(url: str) -> dict[str, dict[str, Any]]:
+    """Every live profile of a store, as the document that readers know."""
+    with redis.Redis.from_url(url) as client:
+        keys = list(client.scan_iter(match="scv:g1:{cus_*}:profile", count=1_000))
+    reader = ProfileReader(url)
+    try:
+        stored = {key.decode().partition("{")[2].partition("}")[0]: None for key in keys}
+        found = {one: reader.profile(one) for one in stored}
+    finally:
+        reader.close()
+    return {
+        one: document(one, profile.founder, {name: json.loads(raw) for name, raw in profile.sections.items()})
+        for one, profile in found.items()
+        if profile is not None and profile.state == LIVE
+    }
+
+
 def subscribed(bootstrap: str) -> list[Received]:
     """All records of `customer.profiles`, as kafka-python reads them from the start."""
     consumer = KafkaConsumer(
         bootstrap_servers=bootstrap, auto_offset_reset="earliest", isolation_level="read_committed"
     )
     try:
-        partitions = [SubscribedPartition(PROFILES, lane) for lane in range(LANES)]
-        consumer.assign(partitions)
         ends = {lane: found.end for (_, lane), found in lane_ends(bootstrap, [PROFILES]).items()}
+        partitions = [SubscribedPartition(PROFILES, lane) for lane in ends]
+        consumer.assign(partitions)
         records = []
         while any(consumer.position(one) < ends[one.partition] for one in partitions):
             for batch in consumer.poll(timeout_ms=100).values():

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
 
@@ -22,16 +23,19 @@ from eventlog.admin import create_topics
 from eventlog.apache import ApacheBroker
 from eventlog.embedded import EmbeddedBroker
 from eventlog.producing import LogProducer
-from eventlog.topics import CHANGES, PROFILES, Topic
+from eventlog.topics import CHANGES, DOMAIN_TOPICS, PROFILES, Topic, link_log
 from eventlog.transactions import TransactionalProducer
 from models.identifiers import customer_id
+from models.record import Lane
 from models.settings import Settings
+from ops.installation import Installation
+from ops.population import events
 from stores.embedded import DebianRedis, EmbeddedStore
 from stores.publishing import published_key
 from streams.publishing import GROUP, publish
 from tests import servers
 from tests.lane_recorder import SESSION_TIMEOUT_SECONDS, wait_until
-from tests.publishing_world import PublishingWorld, assert_in_order, held, subscribed
+from tests.publishing_world import PublishingWorld, assert_in_order, held, profiles_in, subscribed
 from tests.told_by_hand import order
 
 ROOT = Path(__file__).parent.parent
@@ -117,6 +121,34 @@ def test_a_paused_publisher_wakes_to_lanes_that_are_anothers_and_both_go_on(
             said, _ = process.communicate(timeout=60)
             assert (process.returncode, said) == (code, "")
     world.close()
+
+
+def test_what_an_installation_folds_its_subscribers_have() -> None:
+    history = events(7, 25, datetime(2026, 3, 1, tzinfo=UTC))
+    with Installation() as installation:
+        installation.start_publisher()
+        installation.start_worker()
+        with LogProducer(installation.settings.kafka) as producer:
+            for one in history:
+                producer.produce(one.topic, one.key, one.value)
+        links = link_log(installation.settings.generation)
+        topics = (*DOMAIN_TOPICS, links)
+
+        def folded() -> bool:
+            installation.check()
+            ends = installation.ends(topics)
+            return ends[Lane(links, 0)] > 0 and installation.assembled(ends) == sum(ends.values())
+
+        wait_until(folded, "everything is folded and placed")
+        profiles = profiles_in(installation.settings.redis)
+        assert len(profiles) > 20
+
+        def published() -> bool:
+            time.sleep(0.5)
+            return held(subscribed(installation.settings.kafka)) == profiles
+
+        wait_until(published, "subscribers have all of it")
+        assert_in_order(subscribed(installation.settings.kafka))
 
 
 def children(pid: int) -> list[int]:
