@@ -6,7 +6,8 @@ Invariants:
   lane is taken anew.
 - What is written and the offset of the notices are one transaction, and only the latest taker of the lane can
   write. Redis is told afterwards; what it was not told is read again from the end of the topic.
-- Only the active generation is published. Notices of others are passed over.
+- Only the active generation is published, whichever generation a notice is of: of a customer the topic keeps
+  the latest notice only, so that of another generation may be all that is left.
 """
 
 from __future__ import annotations
@@ -44,7 +45,6 @@ class Notice(msgspec.Struct):
     """What a worker says when it has written a profile; more is in the record, and is not needed."""
 
     customer_id: str
-    generation: str
 
 
 _read_notice = msgspec.json.Decoder(Notice).decode
@@ -88,7 +88,7 @@ class LanePublisher:
         StoreAway or a LogError: nothing may be taken for done, the lane must be taken anew.
         """
         active = self.store.active()
-        named = dict.fromkeys(one.customer_id for one in notices if one.generation == active.generation)
+        named = dict.fromkeys(one.customer_id for one in notices)
         found, cursor = self.store.read(active, list(named), self.lane)
         if cursor != self.cursor:
             raise StoreAway(
