@@ -134,7 +134,6 @@ class Session:
         self._producers = [TransactionalProducer(self._bootstrap, f"{GROUP}-{one}") for one in partitions]
         with ThreadPoolExecutor(OPENING_AT_ONCE) as pool:
             list(pool.map(TransactionalProducer.open, self._producers))
-        self._point("between open and restore")
         cursors = restore(self._bootstrap, self._store, partitions, lambda: self._heed(partitions))
         resume = resume_at(self._consumer, self._bootstrap, partitions)
         self._heed(partitions)

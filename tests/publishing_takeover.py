@@ -28,13 +28,6 @@ from streams.publisher import LanePublisher, read_notice, restore
 from streams.publishing import GROUP, resume_at
 
 LANES = 2
-# Where a publisher may be interrupted.
-POINTS = (
-    "between open and restore",
-    "between read and write",
-    "between write and note",
-    "between note and cursor",
-)
 PUBLISHED, SHUT_OUT = "published", "shut out"
 
 
@@ -48,7 +41,6 @@ class Takeover:
         self._producers = [TransactionalProducer(bootstrap, f"{GROUP}-{lane}") for lane in range(LANES)]
         with ThreadPoolExecutor() as pool:
             list(pool.map(TransactionalProducer.open, self._producers))
-        point("between open and restore")
         cursors = restore(bootstrap, self.store, range(LANES), lambda: None)
         self._group = Consumer({"bootstrap.servers": bootstrap, "group.id": GROUP})
         self.next_offsets = [max(one.offset, 0) for one in self._resume_at()]

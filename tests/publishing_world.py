@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -32,6 +33,8 @@ from tests.lookup_world import LookupWorld
 from tests.publishing_takeover import LANES, Takeover
 
 ROOT = Path(__file__).parent.parent
+# A transaction that nobody ends would hold up a reader of committed records for good.
+READ_SECONDS_MAX = 60.0
 
 
 class Received(NamedTuple):
@@ -159,8 +162,10 @@ def subscribed(bootstrap: str) -> list[Received]:
         ends = {lane: found.end for (_, lane), found in lane_ends(bootstrap, [PROFILES]).items()}
         partitions = [SubscribedPartition(PROFILES, lane) for lane in ends]
         consumer.assign(partitions)
-        records = []
+        records: list[Any] = []
+        deadline = time.monotonic() + READ_SECONDS_MAX
         while any(consumer.position(one) < ends[one.partition] for one in partitions):
+            assert time.monotonic() < deadline, f"{PROFILES} cannot be read to its end"
             for batch in consumer.poll(timeout_ms=100).values():
                 records += batch
         return [received(record) for record in records]

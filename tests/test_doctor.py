@@ -90,10 +90,13 @@ def test_the_table_says_what_to_do(
     assert max(len(line) for line in said.splitlines()) <= 100
 
 
-def test_what_nobody_publishes_is_told(capsys: pytest.CaptureFixture[str], broker: Any, store: Any):
-    world = PublishingWorld(broker.bootstrap, store.url)
-    create_topics(broker.bootstrap)
-    asked = ("--kafka", broker.bootstrap, "--redis", store.url)
+def test_what_nobody_publishes_is_told(
+    capsys: pytest.CaptureFixture[str], embedded_broker: Any, embedded_store: Any
+):
+    delete_topics(embedded_broker.bootstrap, list(describe_topics(embedded_broker.bootstrap)))
+    world = PublishingWorld(embedded_broker.bootstrap, embedded_store.url)
+    create_topics(embedded_broker.bootstrap)
+    asked = ("--kafka", embedded_broker.bootstrap, "--redis", embedded_store.url)
 
     def publishing() -> tuple[str, str]:
         # A broker without groups may have to make room for them first.

@@ -12,6 +12,7 @@ import pytest
 
 from eventlog.admin import create_topics, delete_topics, lane_ends
 from eventlog.apache import ApacheBroker
+from eventlog.embedded import EmbeddedBroker
 from eventlog.errors import LogError
 from eventlog.topics import CHANGES, PROFILES, topic_plan
 from eventlog.transactions import Fenced
@@ -19,13 +20,13 @@ from models.identifiers import customer_id
 from models.published import TombstoneHeaders
 from models.schemas import snapshot_schema
 from stores import publishing
-from stores.embedded import DebianRedis
+from stores.embedded import DebianRedis, EmbeddedStore
 from stores.keys import ACTIVE
 from stores.redis_store import RedisStore
 from stores.store import ProfileWrite, StoreAway
 from streams.publisher import TopicRecreated, lanes_by_partition
 from tests import servers
-from tests.publishing_takeover import POINTS, SHUT_OUT, Takeover
+from tests.publishing_takeover import SHUT_OUT, Takeover
 from tests.publishing_world import PublishingWorld, assert_in_order, held, subscribed
 
 EMAIL = "email:ada@example.com"
@@ -38,6 +39,15 @@ def world(broker: Any, store: Any) -> Any:
     world = PublishingWorld(broker.bootstrap, store.url)
     yield world
     world.close()
+
+
+@pytest.fixture
+def embedded_world(embedded_store: EmbeddedStore) -> Any:
+    """The same on the quick servers alone, for what depends on neither."""
+    with EmbeddedBroker() as broker:
+        world = PublishingWorld(broker.bootstrap, embedded_store.url)
+        yield world
+        world.close()
 
 
 @pytest.fixture
@@ -106,7 +116,10 @@ def test_a_customer_that_was_merged_away_is_removed_and_a_split_brings_it_back(
     assert_in_order(subscribed(world.bootstrap))
 
 
-def test_nobody_is_told_of_an_id_that_was_merged_away_before_it_was_published(world: PublishingWorld) -> None:
+def test_nobody_is_told_of_an_id_that_was_merged_away_before_it_was_published(
+    embedded_world: PublishingWorld,
+) -> None:
+    world = embedded_world
     viewed(world, VISITOR, EMAIL)
     ordered(world, ADA, "O-1", EMAIL)
     assert world.publish() == 1
@@ -133,7 +146,8 @@ def test_notices_that_come_twice_late_or_many_at_once_are_told_once(world: Publi
     assert_in_order(records)
 
 
-def test_a_snapshot_says_what_changed_and_why(world: PublishingWorld) -> None:
+def test_a_snapshot_says_what_changed_and_why(embedded_world: PublishingWorld) -> None:
+    world = embedded_world
     ordered(world, ADA, "O-1", EMAIL)
     world.publish()
     ordered(world, ADA, "O-2")
@@ -155,7 +169,9 @@ def test_a_snapshot_says_what_changed_and_why(world: PublishingWorld) -> None:
     assert first.event["data"]["meta"]["last_log_at"] == first.event["time"]
 
 
-@pytest.mark.parametrize("point", POINTS)
+@pytest.mark.parametrize(
+    "point", ["between read and write", "between write and note", "between note and cursor"]
+)
 def test_a_publisher_killed_at_any_point_leaves_nothing_undone_and_nothing_twice(
     apache_world: PublishingWorld, point: str
 ) -> None:
@@ -270,7 +286,8 @@ def test_a_store_that_goes_back_under_a_publisher_is_noticed_before_anything_is_
     assert told_of(world, ADA)[-1].event["cause"] == "events"
 
 
-def test_whoever_has_had_a_lane_taken_from_him_is_shut_out(world: PublishingWorld) -> None:
+def test_whoever_has_had_a_lane_taken_from_him_is_shut_out(embedded_world: PublishingWorld) -> None:
+    world = embedded_world
     ordered(world, ADA, "O-1")
     world.view.settle()
     world.send()
@@ -281,7 +298,10 @@ def test_whoever_has_had_a_lane_taken_from_him_is_shut_out(world: PublishingWorl
     assert len(told_of(world, ADA)) == 1
 
 
-def test_only_the_active_generation_is_published_and_the_later_promotion_wins(world: PublishingWorld) -> None:
+def test_only_the_active_generation_is_published_and_the_later_promotion_wins(
+    embedded_world: PublishingWorld,
+) -> None:
+    world = embedded_world
     for number in range(3):
         ordered(world, ADA, f"O-{number}")
     world.publish()
@@ -302,8 +322,9 @@ def test_only_the_active_generation_is_published_and_the_later_promotion_wins(wo
 
 
 def test_a_notice_of_another_generation_that_compaction_left_alone_is_a_hint_as_good(
-    world: PublishingWorld,
+    embedded_world: PublishingWorld,
 ) -> None:
+    world = embedded_world
     ordered(world, ADA, "O-1")
     world.view.settle()
     notice = {"customer_id": customer_id(ADA), "generation": "g2", "version": "0.1", "state": "live"}
@@ -314,7 +335,8 @@ def test_a_notice_of_another_generation_that_compaction_left_alone_is_a_hint_as_
     assert held(subscribed(world.bootstrap)) == world.profiles()
 
 
-def test_without_an_active_generation_nothing_is_passed_over(world: PublishingWorld) -> None:
+def test_without_an_active_generation_nothing_is_passed_over(embedded_world: PublishingWorld) -> None:
+    world = embedded_world
     ordered(world, ADA, "O-1")
     world.view.settle()
     world.send()
@@ -326,7 +348,8 @@ def test_without_an_active_generation_nothing_is_passed_over(world: PublishingWo
     assert world.publish() == 1
 
 
-def test_a_record_that_is_no_notice_holds_up_nobody(world: PublishingWorld) -> None:
+def test_a_record_that_is_no_notice_holds_up_nobody(embedded_world: PublishingWorld) -> None:
+    world = embedded_world
     for value in (b"rubbish", b"[]", b"{}", None, b'{"customer_id":7}'):
         world.write((customer_id(ADA).encode(), value))
     ordered(world, ADA, "O-1")
@@ -356,8 +379,9 @@ def test_topics_that_do_not_fit_each_other_are_refused() -> None:
 
 
 def test_the_feed_keeps_the_latest_entries_only(
-    world: PublishingWorld, monkeypatch: pytest.MonkeyPatch
+    embedded_world: PublishingWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    world = embedded_world
     monkeypatch.setattr(publishing, "FEED_ENTRIES_MAX", 3)
     for number in range(5):
         viewed(world, f"web:{number}")
