@@ -1,4 +1,4 @@
-"""/docs: the OpenAPI document as a page to read.
+"""/docs: the OpenAPI document as a page to read; /asyncapi.yaml: the topics that others subscribe to.
 
 Invariants:
 - One page, no script, nothing loaded from elsewhere: it works without a network, and tells nobody of it.
@@ -13,7 +13,9 @@ from html import escape
 from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request
-from starlette.responses import HTMLResponse
+from starlette.responses import HTMLResponse, Response
+
+from models.asyncapi import document_text
 
 router = APIRouter()
 
@@ -44,6 +46,12 @@ async def reference(request: Request) -> HTMLResponse:
     return HTMLResponse(page(app.openapi()), headers={"Content-Security-Policy": POLICY})
 
 
+@router.get("/asyncapi.yaml", include_in_schema=False)
+async def topics() -> Response:
+    """The AsyncAPI document."""
+    return Response(document_text(), media_type="application/yaml")
+
+
 def page(document: Mapping[str, Any]) -> str:
     """The whole page."""
     about = "".join(f"<p>{_words(part)}</p>" for part in document["info"]["description"].split("\n\n"))
@@ -56,7 +64,8 @@ def page(document: Mapping[str, Any]) -> str:
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1"><title>scv over HTTP</title>'
         f"<style>{_STYLE}</style></head><body><main><h1>scv over HTTP</h1>{about}"
-        '<p>For programs: <a href="/openapi.json">openapi.json</a>, OpenAPI 3.1.</p>'
+        '<p>For programs: <a href="/openapi.json">openapi.json</a>, OpenAPI 3.1; '
+        '<a href="/asyncapi.yaml">asyncapi.yaml</a>, AsyncAPI 3, of what is published to Kafka.</p>'
         f"{operations}</main></body></html>"
     )
 

@@ -95,7 +95,7 @@ class Scv(Contender):
 
     def command(self, attempt: Attempt) -> list[str]:
         return [
-            "env", *self.settings, sys.executable, "-m", "ops.cli", "worker",
+            "env", *self.settings, sys.executable, "-m", "ops.cli", "worker", "--no-publish",
             "--kafka", attempt.servers.bootstrap, "--redis", attempt.servers.redis,
             "--generation", attempt.generation, "--session-timeout", str(SESSION_SECONDS),
         ]  # fmt: skip

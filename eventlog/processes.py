@@ -81,7 +81,8 @@ def make_directory(purpose: str) -> Path:
 class ServerProcess:
     """One running server and its watchdog.
 
-    `command` is started in `directory`, where `server.log` takes its output. Returns when `ready()` is
+    `command` is started in `directory`, where `server.log` takes its output, unless it `speaks`: then it says
+    what it says where we do. Returns when `ready()` is
     true; raises BrokerNotStarted, with the end of the log, when the server ends before or takes longer
     than `timeout_seconds`.
     """
@@ -93,6 +94,7 @@ class ServerProcess:
         directory: Path,
         ready: Callable[[], bool],
         timeout_seconds: float,
+        speaks: bool = False,
     ) -> None:
         self.name = name
         self.directory = directory
@@ -104,8 +106,8 @@ class ServerProcess:
                 command,
                 cwd=directory,
                 stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
+                stdout=None if speaks else log,
+                stderr=None if speaks else log,
                 start_new_session=True,
             )
         self._watchdog = subprocess.Popen(

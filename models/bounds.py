@@ -44,6 +44,9 @@ MERGE_MEMBERS_MAX = 100
 # Kafka's clients take 1 MB, and a record that is refused would hold up the graph for good: a quarter of it is
 # beyond doubt, whatever signs the names are of.
 MERGE_BYTES_MAX = 256_000
+# Of a record of `customer.profiles`, under the 1 MB of Kafka's clients. A profile takes 8 kB; one whose lists
+# are all full of the longest names takes more than this.
+SNAPSHOT_BYTES_MAX = 900_000
 # Every other list: what fits on one screen of an agent's desktop without paging.
 LIST_MAX = 20
 # More than the profile has lists; a test counts them.

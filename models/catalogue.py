@@ -29,6 +29,9 @@ COMMAND_TOPIC = "identity.commands"
 DEAD_LETTER_TOPIC = "scv.dead-letters"
 CHANGES_TOPIC = "scv.changes"
 MERGES_TOPIC = "customer.merges"
+PROFILES_TOPIC = "customer.profiles"
+SIGNALS_TOPIC = "customer.signals"
+AUDIT_TOPIC = "scv.audit"
 
 Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
 

@@ -23,6 +23,7 @@ from models.fields import Instant, SubjectName
 from models.merge import EdgeStatus, EdgeStrength, Kind
 from models.profile import CustomerId, Profile
 from models.profile_sections import Moment
+from models.published import SnapshotEvent
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 # A name, not an address: nothing is served there, and nothing is ever fetched.
@@ -161,7 +162,12 @@ def merge_schema() -> dict[str, Any]:
     return _schema(MergeEvent, f"{ROOT}/merge/1", "customer.merges")
 
 
-class _Generator(GenerateJsonSchema):
+def snapshot_schema() -> dict[str, Any]:
+    """The schema of a record of `customer.profiles` that has a value."""
+    return _schema(SnapshotEvent, f"{ROOT}/snapshot/1", "customer.profiles")
+
+
+class SchemaGenerator(GenerateJsonSchema):
     """Pydantic's, which sorts all keys but the names of properties; those keep the order of the models."""
 
     def field_title_should_be_set(self, schema: Any) -> bool:
@@ -170,7 +176,7 @@ class _Generator(GenerateJsonSchema):
 
 
 def _schema(model: type[BaseModel], schema_id: str, title: str) -> dict[str, Any]:
-    body = model.model_json_schema(schema_generator=_Generator)
+    body = model.model_json_schema(schema_generator=SchemaGenerator)
     return {"$schema": DIALECT, "$id": schema_id, **body, "title": title}
 
 
@@ -180,6 +186,7 @@ def files() -> Mapping[str, str]:
         "profile.json": profile_schema(),
         "dead_letter.json": dead_letter_schema(),
         "merge.json": merge_schema(),
+        "snapshot.json": snapshot_schema(),
     }
     for wire_type, kind in EVENT_TYPES.items():
         schemas[f"events/{wire_type}.{kind.version}.json"] = event_schema(wire_type)

@@ -17,7 +17,7 @@ from typer.exceptions import Abort
 from ops.failures import Exit, Failure, failure_of, one_line, traced
 from ops.http_cli import keys_app, serve
 from ops.identity_cli import identity_app
-from ops.options import ActiveGeneration, AsJson, Generation, Kafka, MetricsPort, Redis
+from ops.options import ActiveGeneration, AsJson, Generation, Kafka, MetricsPort, Redis, SessionTimeout
 
 app = typer.Typer(
     name="scv", no_args_is_help=True, rich_markup_mode="rich", pretty_exceptions_enable=False,
@@ -87,6 +87,9 @@ def worker(
     kafka: Kafka = None,
     redis: Redis = None,
     generation: Generation = None,
+    no_publish: Annotated[
+        bool, typer.Option("--no-publish", help="Start no publisher beside it; leave that to others.")
+    ] = False,
     session_timeout: Annotated[
         float | None,
         typer.Option(
@@ -97,6 +100,7 @@ def worker(
 ) -> int:
     """Run a worker: it folds the events of its lanes into profiles. Start as many as you like.
 
+    A process of its own beside it publishes what changed, as scv publisher does.
     Refuses to start on a store that evicts keys or is older than 7.0, and
     without topics. SIGTERM and Ctrl-C end it after the step in progress; what
     was not committed is folded again by whoever takes the lane.
@@ -114,6 +118,7 @@ def worker(
         generation=generation,
         session_timeout_seconds=session_timeout,
         metrics_port=metrics_port,
+        publish=not no_publish,
     )
 
 
@@ -141,6 +146,23 @@ def topics_create(
     from ops.working import run_topics_create
 
     return run_topics_create(kafka=kafka, generation=generation, partitions=partitions, as_json=as_json)
+
+
+@app.command()
+def publisher(kafka: Kafka = None, redis: Redis = None, session_timeout: SessionTimeout = None) -> int:
+    """Publish profiles that changed to customer.profiles, without folding. Start as many as you like.
+
+    Each worker starts one beside it; run it by itself where workers run with
+    --no-publish. It publishes the active generation, whichever that is.
+    Publishers share the lanes; whoever takes one shuts out whoever had it.
+
+    \b
+    Example:
+      SCV_KAFKA=kafka-1:9092 SCV_REDIS=redis://redis-1:6379/0 scv publisher
+    """
+    from ops.working import run_publisher
+
+    return run_publisher(kafka=kafka, redis=redis, session_timeout_seconds=session_timeout)
 
 
 @app.command("import")

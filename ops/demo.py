@@ -63,6 +63,8 @@ def run_demo(*, customers: int, seed: int, headless: bool, as_json: bool) -> int
             installation.start_http()
             if not as_json:
                 _suggest(installation)
+            # Only now: on two cores it would take from the folding what somebody is waiting for.
+            installation.start_publisher()
             stay(installation)
     except Stopped:
         return Exit.OK

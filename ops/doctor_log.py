@@ -7,14 +7,15 @@ import time
 from collections.abc import Iterator
 from types import MappingProxyType
 
-from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Consumer, Message, TopicPartition
+from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Consumer, KafkaException, Message, TopicPartition
 
 from eventlog.admin import create_topics, delete_topics, describe_topics, lane_ends, topic_settings
 from eventlog.producing import LogProducer
-from eventlog.topics import Topic, topic_plan
+from eventlog.topics import CHANGES, Topic, topic_plan
 from models.catalogue import DOMAIN_TOPICS
 from models.settings import Settings
 from ops.doctor import Check, clock_check
+from streams.publishing import GROUP as PUBLISHERS
 
 # A record that was acknowledged is there; a broker under load needs a moment to hand it out.
 READ_SECONDS_MAX = 10.0
@@ -34,6 +35,33 @@ def examine(settings: Settings, *, probe: bool) -> Iterator[Check]:
     plan = topic_plan(settings.partitions, settings.generation)
     yield from _topics(settings, plan, held)
     yield from _append_time(settings, [name for name in DOMAIN_TOPICS if name in held], probe=probe)
+    if CHANGES in held:
+        yield _publishing(settings.kafka)
+
+
+def _publishing(bootstrap: str) -> Check:
+    """Whether somebody publishes, and how much waits for it."""
+    lanes = lane_ends(bootstrap, [CHANGES])
+    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": PUBLISHERS, "log_level": 0})
+    try:
+        asked = [TopicPartition(*lane) for lane in lanes]
+        committed = {
+            (one.topic, one.partition): one.offset for one in consumer.committed(asked, READ_SECONDS_MAX)
+        }
+    except KafkaException as failed:
+        # A broker that never had a group makes room for groups at the first question.
+        return Check("publishing", "info", f"not known: {failed.args[0].str()}", "ask again in a moment")
+    finally:
+        consumer.close()
+    waiting = sum(
+        max(0, ends.end - max(ends.earliest, committed.get(lane, 0))) for lane, ends in lanes.items()
+    )
+    if waiting and max(committed.values()) < 0:
+        return Check(
+            "publishing", "warn", f"nobody publishes: up to {waiting:,} notices wait",
+            "start `scv publisher`, or a worker without --no-publish",
+        )  # fmt: skip
+    return Check("publishing", "ok", f"up to {waiting:,} notices wait")
 
 
 def _topics(settings: Settings, plan: tuple[Topic, ...], held: dict[str, int]) -> Iterator[Check]:

@@ -73,13 +73,14 @@ class Installation:
         return {"SCV_KAFKA": self.settings.kafka, "SCV_REDIS": self.settings.redis}
 
     def start_worker(self) -> None:
-        """Start one more worker; it joins the others by itself."""
+        """Start one more worker; it joins the others by itself. It publishes nothing."""
         settings, port = self.settings, 0
         if settings.metrics_port:
             port = settings.metrics_port + len(self.metrics_ports)
             self.metrics_ports.append(port)
         command = [
-            sys.executable, "-m", "ops.cli", "worker", "--kafka", settings.kafka, "--redis", settings.redis,
+            sys.executable, "-m", "ops.cli", "worker", "--no-publish",
+            "--kafka", settings.kafka, "--redis", settings.redis,
             "--generation", settings.generation, "--session-timeout", str(settings.session_timeout_seconds),
             "--metrics-port", str(port),
         ]  # fmt: skip
@@ -106,14 +107,28 @@ class Installation:
         )
         self.http = f"http://{HOST}:{port}"
 
+    def start_publisher(self) -> None:
+        """Start a publisher: it publishes what workers have written, and what they write from now on."""
+        settings, directory = self.settings, make_directory("publisher")
+        command = [
+            sys.executable, "-m", "ops.cli", "publisher", "--kafka", settings.kafka,
+            "--redis", settings.redis, "--session-timeout", str(settings.session_timeout_seconds),
+        ]  # fmt: skip
+        self._workers.append(
+            ServerProcess(
+                "scv publisher", command, directory, ready=lambda: True, timeout_seconds=WORKER_START_SECONDS
+            )
+        )
+
     def check(self) -> None:
         """Failure when a worker or a server has ended."""
         for worker in self._workers:
             if not worker.running:
                 said = worker.log_path.read_text(errors="replace").strip().splitlines() or ["it was killed"]
+                reason = said[-1].removeprefix(f"{worker.name}: ")
                 raise Failure(
                     Exit.FAILED,
-                    f"worker {worker.pid} ended by itself: {said[-1].removeprefix('scv worker: ')}; "
+                    f"{worker.name} {worker.pid} ended by itself: {reason}; "
                     "what runs here ends with it, start again",
                 )
         if self._http is not None and not self._http.running:

@@ -14,6 +14,14 @@ Kafka = Annotated[
     str | None, typer.Option("--kafka", metavar="HOST:PORT", help="Bootstrap servers, instead of SCV_KAFKA.")
 ]
 Redis = Annotated[str | None, typer.Option("--redis", metavar="URL", help="The store, instead of SCV_REDIS.")]
+SessionTimeout = Annotated[
+    float | None,
+    typer.Option(
+        "--session-timeout",
+        metavar="SECONDS",
+        help="Instead of SCV_SESSION_TIMEOUT_SECONDS; 6 suits the embedded broker.",
+    ),
+]
 Generation = Annotated[
     str | None,
     typer.Option("--generation", metavar="gN", help="Generation of the view, instead of SCV_GENERATION."),

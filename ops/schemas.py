@@ -1,7 +1,7 @@
-"""Write the JSON Schemas of `models.schemas` into a directory, or say how a directory differs from them.
+"""Write the JSON Schemas and the AsyncAPI document of the models into a directory, or say how it differs.
 
 Guarantees:
-- `write` leaves exactly the schemas of the models there: a schema that no model makes any more is removed.
+- `write` leaves exactly what the models make there: a schema that no model makes any more is removed.
 - `check` changes nothing. `python -m ops.schemas --check` exits with 3 when something differs.
 """
 
@@ -10,11 +10,17 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from models.schemas import files
+from models.asyncapi import document_text
+from models.schemas import files as schema_files
 
 DIRECTORY = Path(__file__).resolve().parent.parent / "schemas"
 # The exit code of every `scv` command that found differences.
 DIFFERENCES_FOUND = 3
+
+
+def files() -> dict[str, str]:
+    """The text of every file by its path, in order of the paths."""
+    return dict(sorted({**schema_files(), "asyncapi.yaml": document_text()}.items()))
 
 
 def check(directory: Path) -> list[str]:
@@ -47,7 +53,8 @@ def write(directory: Path) -> list[str]:
 
 
 def _present(directory: Path) -> list[str]:
-    return sorted(path.relative_to(directory).as_posix() for path in directory.rglob("*.json"))
+    paths = [path for kind in ("*.json", "*.yaml") for path in directory.rglob(kind)]
+    return sorted(path.relative_to(directory).as_posix() for path in paths)
 
 
 def main(arguments: list[str]) -> int:

@@ -31,6 +31,7 @@ def run_up(*, workers: int, metrics_port: int | None, as_json: bool) -> int:
     heed_sigterm()
     try:
         with Installation(metrics_port) as installation:
+            installation.start_publisher()
             for _ in range(workers):
                 installation.start_worker()
             installation.start_http()

@@ -7,10 +7,15 @@ Invariants:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import nullcontext
+
+from eventlog.topics import CHANGES, PROFILES, topic_plan
 from models.settings import Settings
 from ops.answers import say, say_json
 from ops.configured import settings_with
 from ops.failures import Exit, Failure
+from ops.publishing import PublisherBeside, log_in_lines, yield_to_folding
 
 
 def run_topics_create(
@@ -44,8 +49,9 @@ def run_worker(
     generation: str | None,
     session_timeout_seconds: float | None,
     metrics_port: int | None,
+    publish: bool,
 ) -> int:
-    """`scv worker`."""
+    """`scv worker`, with a publisher beside it unless that runs elsewhere."""
     settings = settings_with(
         kafka=kafka,
         redis=redis,
@@ -55,9 +61,23 @@ def run_worker(
     )
     refuse_unfit_store(settings)
     refuse_missing_topics(settings)
-    # Last, because it imports Faust: a wrong address is told at once.
-    from streams.worker import run
+    with PublisherBeside(settings) if publish else nullcontext():
+        # Last, because it imports Faust: a wrong address is told at once.
+        from streams.worker import run
 
+        return run(settings)
+
+
+def run_publisher(*, kafka: str | None, redis: str | None, session_timeout_seconds: float | None) -> int:
+    """`scv publisher`."""
+    settings = settings_with(kafka=kafka, redis=redis, session_timeout_seconds=session_timeout_seconds)
+    refuse_unfit_store(settings)
+    # A publisher knows no generation: link logs are not its business.
+    refuse_missing_topics(settings, (CHANGES, PROFILES))
+    yield_to_folding()
+    from streams.publishing import run
+
+    log_in_lines()
     return run(settings)
 
 
@@ -86,15 +106,13 @@ def refuse_unfit_store(settings: Settings) -> None:
         client.close()
 
 
-def refuse_missing_topics(settings: Settings) -> None:
-    """Failure unless the log answers and has every topic that a worker needs."""
+def refuse_missing_topics(settings: Settings, needed: Sequence[str] = ()) -> None:
+    """Failure unless the log answers and has these topics, or else all that a worker needs."""
     from eventlog.admin import describe_topics
-    from eventlog.topics import topic_plan
 
+    plan = topic_plan(settings.partitions, settings.generation)
     held = describe_topics(settings.kafka)
-    missing = [
-        topic.name for topic in topic_plan(settings.partitions, settings.generation) if topic.name not in held
-    ]
+    missing = [name for name in needed or [topic.name for topic in plan] if name not in held]
     if missing:
         shown = ", ".join(missing[:4]) + (f" and {len(missing) - 4} more" if len(missing) > 4 else "")
         raise Failure(

@@ -60,6 +60,11 @@ class Keys:
         return f"{self.prefix}{{{customer_id}}}:profile"
 
     @property
+    def feed(self) -> str:
+        """Public. Stream: customer, version, state and sections of what was published, the latest 100,000."""
+        return f"{self.prefix}{{feed}}:changes"
+
+    @property
     def candidates(self) -> str:
         """Hash: two founders, `crm:1|crm:2`, → JSON: what a program found of them; `stores.candidates`."""
         return self._graph + "candidates"

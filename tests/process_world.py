@@ -68,7 +68,7 @@ class WorkerProcess:
         chosen = {f"SCV_{name.upper()}": str(value) for name, value in self._settings.items()}
         with self._output.open("ab") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "ops.cli", "worker"], cwd=ROOT, env=inherited | chosen,
+                [sys.executable, "-m", "ops.cli", "worker", "--no-publish"], cwd=ROOT, env=inherited | chosen,
                 stdin=subprocess.DEVNULL, stdout=output, stderr=output,
             )  # fmt: skip
 

@@ -138,6 +138,7 @@ def test_a_service_that_is_away_is_code_7(capsys: pytest.CaptureFixture[str]):
         ["import", str(ROOT / "data" / "cdnow" / "CDNOW_master.txt"), "--map", "cdnow", "--kafka", kafka],
         ["inspect", "crm:4711", "--redis", redis],
         ["worker", "--kafka", kafka, "--redis", redis],
+        ["publisher", "--kafka", kafka, "--redis", redis],
     ):
         code, said = error_of(capsys, *arguments)
         assert code == Exit.AWAY, said
@@ -154,8 +155,10 @@ def test_a_worker_refuses_a_store_that_evicts_and_a_log_without_topics(
         code, said = error_of(
             capsys, "worker", "--redis", fit.url, "--kafka", embedded_broker.bootstrap, "--generation", "g77"
         )
-    assert code == Exit.NOT_FOUND
-    assert "run `scv topics create --kafka" in said
+        assert code == Exit.NOT_FOUND
+        assert "run `scv topics create --kafka" in said
+        code, said = error_of(capsys, "publisher", "--redis", fit.url, "--kafka", embedded_broker.bootstrap)
+        assert (code, "no topic scv.changes, customer.profiles" in said) == (Exit.NOT_FOUND, True)
 
 
 def test_topics_are_created_once(capsys: pytest.CaptureFixture[str], embedded_broker: Any, unique: str):

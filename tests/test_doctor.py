@@ -11,6 +11,8 @@ from eventlog.topics import DOMAIN_TOPICS, Topic
 from ops import cli, doctor
 from ops.failures import Exit
 from stores.embedded import EmbeddedStore
+from tests.lane_recorder import wait_until
+from tests.publishing_world import PublishingWorld
 
 
 def examined(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, dict[str, dict[str, Any]]]:
@@ -86,6 +88,29 @@ def test_the_table_says_what_to_do(
     said = capsys.readouterr().out
     assert "→ run `scv doctor --probe`" in said
     assert max(len(line) for line in said.splitlines()) <= 100
+
+
+def test_what_nobody_publishes_is_told(
+    capsys: pytest.CaptureFixture[str], embedded_broker: Any, embedded_store: Any
+):
+    delete_topics(embedded_broker.bootstrap, list(describe_topics(embedded_broker.bootstrap)))
+    world = PublishingWorld(embedded_broker.bootstrap, embedded_store.url)
+    create_topics(embedded_broker.bootstrap)
+    asked = ("--kafka", embedded_broker.bootstrap, "--redis", embedded_store.url)
+
+    def publishing() -> tuple[str, str]:
+        # A broker without groups may have to make room for them first.
+        wait_until(lambda: examined(capsys, *asked)[1]["publishing"]["state"] != "info", "it is known")
+        check = examined(capsys, *asked)[1]["publishing"]
+        return check["state"], check["found"]
+
+    world.view.tell("marketing.page_viewed", "web:1", page="/")
+    world.view.settle()
+    sent = world.send()
+    assert publishing() == ("warn", f"nobody publishes: up to {sent} notices wait")
+    world.publish()
+    assert publishing() == ("ok", "up to 0 notices wait")
+    world.close()
 
 
 def test_a_broken_codec_is_found(monkeypatch: pytest.MonkeyPatch):

@@ -63,7 +63,13 @@ def test_it_listens_though_all_else_is_away_and_another_cannot_take_its_port(
 ) -> None:
     running, port = serving
     connection = http.client.HTTPConnection(HOST, port, timeout=30)
-    for path, status in (("/livez", 200), ("/readyz", 503), ("/docs", 200), ("/openapi.json", 200)):
+    for path, status in (
+        ("/livez", 200),
+        ("/readyz", 503),
+        ("/docs", 200),
+        ("/openapi.json", 200),
+        ("/asyncapi.yaml", 200),
+    ):
         connection.request("GET", path)
         answer = connection.getresponse()
         assert (answer.status, bool(answer.read())) == (status, True)

@@ -29,6 +29,7 @@ from models.identifiers import customer_id
 from models.record import Lane
 from ops.installation import Installation
 from stores.keys import Keys
+from stores.publishing import published_key
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "redis.md"
@@ -225,6 +226,7 @@ def test_the_reader_can_read_what_is_public(view: redis.Redis) -> None:
         assert ada in str(reader.get(keys.identifier("crm:4711")))
         assert reader.smembers(keys.reference("order:O-1")) == {"crm:4711"}
         assert str(reader.hget(keys.profile(ada), "version")).endswith(".2")
+        assert reader.xrange(keys.feed) == []
         old = customer_id("web:v-81")
         for name in ("email", "ada@example.com", "order", "O-1"), ("crm", "4711"), ("customer", old):
             answer = reader.execute_command("FCALL_RO", "scv_lookup", 1, "scv", *name)
@@ -237,6 +239,8 @@ def test_the_reader_can_read_what_is_public(view: redis.Redis) -> None:
         ("SET", "scv:active", "g2 2"),
         ("DEL", Keys("g1").profile(customer_id("crm:4711"))),
         ("HSET", Keys("g1").profile(customer_id("crm:4711")), "state", "gone"),
+        ("XADD", Keys("g1").feed, "*", "customer", "nobody"),
+        ("HGETALL", published_key(customer_id("crm:4711"))),
         ("KEYS", "*"),
         ("SCAN", "0"),
         ("FLUSHALL",),
@@ -262,7 +266,13 @@ def test_the_reader_can_do_nothing_else(command: tuple[str, ...], view: redis.Re
 def test_every_public_key_of_the_code_is_on_the_page_and_the_others_are_not_offered() -> None:
     text = PAGE.read_text()
     public = {name for name in vars(Keys) if (getattr(Keys, name).__doc__ or "").startswith("Public.")}
-    assert public == {"identifier", "reference", "profile"}
+    assert public == {"identifier", "reference", "profile", "feed"}
     keys = Keys("g7")
-    for shown in (keys.identifier("phone:+4930901820"), keys.reference("order:O-8"), keys.profile("cus_…")):
+    names = (
+        keys.identifier("phone:+4930901820"),
+        keys.reference("order:O-8"),
+        keys.profile("cus_…"),
+        keys.feed,
+    )
+    for shown in names:
         assert f"`{shown.removeprefix(keys.prefix)}`" in text

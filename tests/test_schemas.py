@@ -45,7 +45,7 @@ def test_the_text_of_a_schema_is_stable() -> None:
 
 
 def test_writing_repairs_what_checking_finds(tmp_path: Path) -> None:
-    assert len(written.check(tmp_path)) == len(files())
+    assert len(written.check(tmp_path)) == len(written.files())
     written.write(tmp_path)
     assert written.check(tmp_path) == []
     (tmp_path / "profile.json").write_text("{}")
