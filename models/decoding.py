@@ -39,7 +39,8 @@ _RESERVED = f"{CUSTOMER_NAMESPACE}:"
 class Event(msgspec.Struct, gc=False):
     """One event as the fold sees it. Instants are microseconds since 1970 (UTC).
 
-    `stated` keeps what its identifiers say by the rules, once somebody has asked: "type:value", verified.
+    `stated` keeps what its identifiers say by the rules, once somebody has asked ("type:value", verified): an
+    event is folded by one set of rules only.
     """
 
     type: str
@@ -192,7 +193,7 @@ def fast_decoder(topic: str) -> Callable[[bytes, bytes | None, int], Event | Non
 
     def fast(value: bytes, key: bytes | None, log_us: int) -> Event | None:
         nonlocal known
-        if key is None or len(value) > RECORD_BYTES_MAX:
+        if not key or len(value) > RECORD_BYTES_MAX:
             return None
         last = known
         try:

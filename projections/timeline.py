@@ -4,13 +4,17 @@ Invariants:
 - An entry is rendered once. Adding one that is newer than all others, as most are, looks at no other entry.
 - The order is total: newest first, then by source and event id, both greatest first; of one id (a repeat from
   far back) by subject, then by what the entry says. The order of joining never shows.
-- A state is two texts of one line an entry, in the same order: what it is sorted by, and its JSON.
+- A state is two texts of one line an entry, in the same order: its key, which sorts as instant, source and id
+  do, and its JSON, which is read only for a repeat from far back.
 """
 
 from __future__ import annotations
 
+import re
+from bisect import bisect_left
 from functools import cache
 from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -23,19 +27,20 @@ from projections.instants import rfc3339
 from projections.reducers import Add, Configuration, Reducer, State, as_text, wire_types
 from projections.section import Page, Rendered, Section
 
-# JSON has neither of them unescaped.
+# JSON has neither of them unescaped, keys have them escaped.
 _LINE, _END = b"\n", b"\0"
-# Sorts as the instant does: from the year 1 on, the greatest of the year 9999 has 18 digits.
+# Sorts as the instant does: since the year 1, the last one of the year 9999 has 18 digits; none lies outside.
 _YEAR_1_US = -62_135_596_800_000_000
-_TIME_BYTES = 18
-
+# What a key does not have as it is: line feed, NUL, and what marks the end of a text or an escaped byte.
+_LOW = re.compile(rb"[\x00-\x0b]")
 _SAID = ("type", "channel", "title", "amount_minor", "currency")
 
 _read = msgspec.json.Decoder().decode
 
 
-# What an entry is sorted by (its instant in digits, its source as JSON), and the JSON that the profile shows.
+# An entry's key, and the JSON that the profile shows.
 Entry = tuple[bytes, bytes]
+_of_key = itemgetter(0)
 
 
 class Newest(Reducer):
@@ -49,16 +54,20 @@ class Newest(Reducer):
 
     @staticmethod
     def _add(state: State, event: Event) -> State:
-        at_us = event.occurred_us - _YEAR_1_US
-        key, shown = b"%018d%b" % (at_us, as_text(event.source)), as_text(_entry(event))
+        key, shown = _key(event), as_text(_entry(event))
         forgotten, keys, entries = state
         if not keys:
             return [forgotten, key, shown]
-        if key[:_TIME_BYTES] <= keys[:_TIME_BYTES]:
-            state = _joined(forgotten, ordered([(key, shown), *_split(state)]))
-        else:
-            state = [forgotten, key + _LINE + keys, shown + _LINE + entries]
-        return _bounded(state)
+        # No key begins another one, so the first line decides.
+        if key > keys:
+            return _bounded([forgotten, key + _LINE + keys, shown + _LINE + entries])
+        known, lines = keys.split(_LINE), entries.split(_LINE)
+        place = bisect_left(known, True, key=key.__ge__)
+        if place < len(known) and known[place] == key:
+            return _bounded(_joined(forgotten, ordered([(key, shown), *_split(state)])))
+        known.insert(place, key)
+        lines.insert(place, shown)
+        return _bounded([forgotten, _LINE.join(known), _LINE.join(lines)])
 
     def merge(self, a: State, b: State) -> State:
         if not (a[1] and b[1]):
@@ -82,29 +91,34 @@ def _bounded(state: State) -> State:
     return [1, keys[: keys.rindex(_LINE)], entries[: entries.rindex(_LINE)]]
 
 
+def _key(event: Event) -> bytes:
+    """Instant, source and id as bytes that sort as they do: a text ends with what is less than all in it."""
+    source, name = event.source.encode(), event.id.encode()
+    if _LOW.search(source) or _LOW.search(name):
+        source, name = _LOW.sub(_escaped, source), _LOW.sub(_escaped, name)
+    return b"%018d%b\1%b\1" % (event.occurred_us - _YEAR_1_US, source, name)
+
+
+def _escaped(found: re.Match[bytes]) -> bytes:
+    return b"\x0b%c" % (0x20 + found[0][0])
+
+
 def ordered(entries: list[Entry]) -> list[Entry]:
     """The entries in the order of the timeline."""
-    # Right already, unless two of them have one instant.
-    entries.sort(reverse=True)
-    if len({key[:_TIME_BYTES] for key, _ in entries}) == len(entries):
+    entries.sort(key=_of_key, reverse=True)
+    if len(set(map(_of_key, entries))) == len(entries):
         return entries
-    return [entry for _, equal in groupby(entries, _time) for entry in _by_what_they_say(list(equal))]
+    return [entry for _, same in groupby(entries, _of_key) for entry in _by_what_they_say(list(same))]
 
 
-def _time(entry: Entry) -> bytes:
-    return entry[0][:_TIME_BYTES]
-
-
-def _by_what_they_say(equal: list[Entry]) -> list[Entry]:
-    """Entries of one instant in their order; each is read once."""
-    if len(equal) == 1:
-        return equal
-    told = [(_read(key[_TIME_BYTES:]), _read(shown), (key, shown)) for key, shown in equal]
-    # The text is for a repeat from far back that says something else than before.
-    told.sort(key=lambda one: as_text([one[1].get(name) for name in _SAID]), reverse=True)
-    told.sort(key=lambda one: str(one[1]["subject"]))
-    told.sort(key=lambda one: (one[0], one[1]["event_id"]), reverse=True)
-    return [entry for *_, entry in told]
+def _by_what_they_say(same: list[Entry]) -> list[Entry]:
+    """Entries of one key in their order: repeats from far back, which may say something else."""
+    if len(same) == 1:
+        return same
+    told = [(_read(entry[1]), entry) for entry in same]
+    told.sort(key=lambda one: as_text([one[0].get(name) for name in _SAID]), reverse=True)
+    told.sort(key=lambda one: str(one[0]["subject"]))
+    return [entry for _, entry in told]
 
 
 @cache

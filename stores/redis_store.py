@@ -38,14 +38,12 @@ KEYS_PER_CALL = 256
 ANSWER_SECONDS = 30.0
 
 # What a server says when it cannot serve now but may later: nothing was written. The client has classes for
-# some and shortens their text; of the others the word comes first, in a pipeline after the command's name.
+# some and shortens their text; of the others the word comes first.
 _LATER = (
     redis.exceptions.OutOfMemoryError, redis.exceptions.ReadOnlyError, redis.exceptions.TryAgainError,
     redis.exceptions.ClusterDownError,
 )  # fmt: skip
-_LATER_TEXT = re.compile(
-    r"(?:^|caused error: )(?:ERR )?(?:LOADING|MISCONF|NOREPLICAS|BUSY|Function not found)\b"
-)
+_LATER_TEXT = re.compile(r"(?:ERR )?(?:LOADING|MISCONF|NOREPLICAS|BUSY|Function not found)\b")
 
 _json = msgspec.json.Decoder(Membership)
 _write = msgspec.json.Encoder().encode
@@ -60,7 +58,7 @@ def _asking(what: str) -> Iterator[None]:
         raise StoreAway(f"Redis did not answer ({what}): {error}") from None
     except redis.ResponseError as error:
         text = str(error)
-        if isinstance(error, _LATER) or _LATER_TEXT.search(text):
+        if isinstance(error, _LATER) or _LATER_TEXT.match(text):
             raise StoreAway(f"Redis cannot serve now ({what}): {text}") from None
         raise StoreBroken(f"Redis refused {what}: {text}") from None
 

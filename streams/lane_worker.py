@@ -298,12 +298,15 @@ class FoldingWorker:
         behind = sum(max(0, (share.batch.end or 0) - share.batch.next_offset) for share in shares)
         if behind <= BEHIND_RECORDS:
             return True
-        waited_ms = self.clock_ms() - self.assembled_ms
-        if waited_ms >= BEHIND_MS_MAX or (
-            waited_ms >= BEHIND_MS and self.folded_since * BEHIND_SHARE >= behind
+        if self._waits_too_long() or (
+            self.clock_ms() - self.assembled_ms >= BEHIND_MS and self.folded_since * BEHIND_SHARE >= behind
         ):
             return True
         return sum(len(self.held[lane].marks) for lane in self.postponed) > POSTPONED_MAX
+
+    def _waits_too_long(self) -> bool:
+        """Whether what waits is due whatever is left to do; also when the clock was set back."""
+        return not 0 <= self.clock_ms() - self.assembled_ms < BEHIND_MS_MAX
 
     def _assemble(self, lanes: Sequence[Lane]) -> None:
         """Step 5: assemble what is dirty in these lanes, close the marks that are done, keep the others."""
@@ -316,7 +319,6 @@ class FoldingWorker:
                 else:
                     found[lane] = revision
         done = self.assembler.assemble(marked)
-        self.assembled_ms, self.folded_since = self.clock_ms(), 0
         self.counters.profiles += len(done)
         self.point("before marks close")
         closed: dict[Lane, tuple[int, Mapping[str, int]]] = {}
@@ -331,9 +333,11 @@ class FoldingWorker:
                 closed[lane] = held.next_offset, marks
         if closed:
             self.store.close_marks(closed)
-        self.postponed.difference_update(lanes)
         for lane, marks in left.items():
             self.held[lane].marks = marks
+        self.postponed.difference_update(lanes)
+        if not self.postponed:
+            self.assembled_ms, self.folded_since = self.clock_ms(), 0
 
     def idle(self, ends: Mapping[Lane, int | None]) -> dict[Lane, int | None]:
         """Every second, for lanes without records: do they stand where the store does? Tries open marks."""
@@ -342,9 +346,10 @@ class FoldingWorker:
             asked = [(lane, self.held[lane].next_offset, ends[lane]) for lane in lanes]
             stand = self.store.idle(asked, self.clock_ms())
             refused = [lane for lane, stands in zip(lanes, stand, strict=True) if not stands]
-            marked = {lane for lane in lanes if self.held[lane].marks}
-            # Those that wait go with them: a lane that was stopped is not asked after any more.
-            self._assemble(sorted((marked | self.postponed).difference(refused)))
+            marked = {lane for lane in lanes if self.held[lane].marks or lane in self.postponed}
+            # A lane that was stopped is not asked after any more; others wait for what they have left to do.
+            waited = self.postponed if self._waits_too_long() else set()
+            self._assemble(sorted((marked | waited).difference(refused)))
         except AWAY as away:
             self._lose_footing(away)
             _log.warning("%s; the lanes resume at their checkpoints", away)

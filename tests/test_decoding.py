@@ -294,3 +294,10 @@ def both(**changes: Any) -> tuple[Event, Event]:
     assert fast is not None and isinstance(slow, Event)
     assert exact(fast) == exact(slow)
     return fast, slow
+
+
+def test_an_event_about_nobody_is_never_read_fast_also_not_by_a_decoder_that_has_read_nothing() -> None:
+    decode = fast_decoder.__wrapped__("billing.events")
+    assert decode(invoice(subject=""), b"", LOG_US) is None
+    assert decode(invoice(), b"billing:A-9", LOG_US) is not None
+    assert decode(invoice(subject=""), b"", LOG_US) is None

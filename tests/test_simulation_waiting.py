@@ -70,6 +70,15 @@ def test_what_waits_longest_is_told_however_much_is_left(
 
 
 @pytest.mark.usefixtures("patient")
+def test_what_waits_is_told_when_the_clock_was_set_back(scene: Scene) -> None:
+    folding = scene.first.worker.folding
+    folding.assembled_ms = folding.clock_ms() + 3_600_000
+    scene.step(scene.first, 1, SALES)
+    assert scene.world.shelf.lane(SALES).assembled_offset == 3
+    scene.ends_well()
+
+
+@pytest.mark.usefixtures("patient")
 def test_killed_while_customers_wait_it_leaves_their_marks(scene: Scene) -> None:
     scene.step(scene.first, 1, SALES)
     scene.on("between membership and parts", kill)
@@ -105,12 +114,17 @@ def test_a_zombie_that_waited_puts_no_profile_back(scene: Scene) -> None:
 
 
 @pytest.mark.usefixtures("patient")
-def test_what_a_stopped_lane_left_is_assembled_with_the_lanes_that_are_idle(scene: Scene) -> None:
+def test_what_a_stopped_lane_left_is_assembled_with_the_lanes_that_are_idle(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
     scene.step(scene.first, 100, MARKETING)
     scene.step(scene.first, 1, SALES)
     assert scene.world.shelf.lane(SALES).marks
     # Nobody asks any more for a lane that was stopped: only the other one is idle.
     del scene.first.positions[SALES]
+    scene.first.idle()
+    assert scene.world.shelf.lane(SALES).marks, "it waits like a lane that is far behind"
+    monkeypatch.setattr(lane_worker, "BEHIND_MS_MAX", 0)
     scene.first.idle()
     state = scene.world.shelf.lane(SALES)
     assert (dict(state.marks), state.assembled_offset) == ({}, 3)
