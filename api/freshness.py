@@ -31,6 +31,7 @@ LOOK_EVERY_SECONDS = 0.5
 UNATTENDED_SECONDS = 5.0
 # A write is in the view within some hundredths of a second.
 WAIT_LOOK_SECONDS = 0.01
+WAIT_LOOK_SECONDS_MAX = 0.25
 WAIT_SECONDS_MAX = 10.0
 # A batch of 500 events may touch every lane of a large installation.
 TOKEN_LANES_MAX = 1_000
@@ -183,15 +184,18 @@ async def wait_for(
 async def _reach(
     store: ServingReader, generation: str, wanted: Mapping[Lane, int], deadline: float, seconds: float
 ) -> None:
-    lanes = list(wanted)
+    lanes, pause_seconds = list(wanted), WAIT_LOOK_SECONDS
     while True:
         found = await store.checkpoints(generation, lanes)
-        if all(at.assembled_offset >= wanted[lane] for lane, at in zip(lanes, found, strict=True)):
+        lanes = [lane for lane, at in zip(lanes, found, strict=True) if at.assembled_offset < wanted[lane]]
+        if not lanes:
             return
         left = deadline - time.monotonic()
         if left <= 0:
             raise _behind(seconds)
-        await asyncio.sleep(min(WAIT_LOOK_SECONDS, left))
+        await asyncio.sleep(min(pause_seconds, left))
+        # Who waits for long looks more seldom: many do when workers need the store to catch up.
+        pause_seconds = min(1.5 * pause_seconds, WAIT_LOOK_SECONDS_MAX)
 
 
 def _behind(seconds: float) -> Problem:

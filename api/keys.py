@@ -8,11 +8,13 @@ Invariants:
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import secrets
 import tempfile
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -81,9 +83,6 @@ def create_key(path: Path, scopes: Collection[str], name: str) -> tuple[ApiKey, 
         raise ValueError(f"a key needs a scope; there are: {', '.join(SCOPES)}")
     if len(name) > NAME_MAX:
         raise ValueError(f"the name has {len(name)} characters; at most {NAME_MAX}")
-    held = read_keys(path)
-    if len(held) >= KEYS_MAX:
-        raise ValueError(f"{path} holds {len(held)} keys, and no more fit; revoke some")
     key_id = secrets.token_hex(ID_BYTES)
     secret = f"{PREFIX}{key_id}_{secrets.token_urlsafe(SECRET_BYTES)}"
     made = ApiKey(
@@ -93,17 +92,33 @@ def create_key(path: Path, scopes: Collection[str], name: str) -> tuple[ApiKey, 
         list(dict.fromkeys(scopes)),
         datetime.now(UTC).isoformat(timespec="seconds"),
     )
-    _write(path, [*held, made])
+    with _alone(path):
+        held = read_keys(path)
+        if len(held) >= KEYS_MAX:
+            raise ValueError(f"{path} holds {len(held)} keys, and no more fit; revoke some")
+        _write(path, [*held, made])
     return made, secret
 
 
 def revoke_key(path: Path, key_id: str) -> ApiKey | None:
     """Take a key out of the file; None when there is none of this id."""
-    held = read_keys(path)
-    gone = next((key for key in held if key.id == key_id), None)
-    if gone is not None:
-        _write(path, [key for key in held if key.id != key_id])
+    with _alone(path):
+        held = read_keys(path)
+        gone = next((key for key in held if key.id == key_id), None)
+        if gone is not None:
+            _write(path, [key for key in held if key.id != key_id])
     return gone
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """One writer at a time: a key that was revoked meanwhile must not come back."""
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(directory, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(directory)
 
 
 def digest(secret: str) -> str:

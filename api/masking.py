@@ -24,8 +24,10 @@ PHONE_SHOWN = 3
 Mask = Callable[[Any], Any]
 
 # In JSON text as in plain text: quotes and backslashes end what is taken for an address.
-_EMAIL = re.compile(rb'[^\s"@\\<>:,;()]+@[^\s"@\\<>,;()]+')
-_PHONE = re.compile(rb"(?:\+|%2[Bb])\d(?:[ ()/.-]{0,2}\d){6,}")
+# It begins where a run of such characters does: a long one without `@` would be gone through from each again.
+_EMAIL = re.compile(rb'(?<![^\s"@\\<>:,;()])[^\s"@\\<>:,;()]+(?:@|%40)[^\s"@\\<>,;()]+')
+# Between digits: what people write, also in addresses of pages, and spaces and hyphens that do not break.
+_PHONE = re.compile(rb"(?:\+|%2[Bb])\d(?:(?:[ ()/.-]|%20|\xc2\xa0|\xe2\x80[\x91\xaf]){0,3}\d){6,}")
 _HIDDEN = HIDDEN.encode()
 _MASKED_EMAIL = re.compile(f".?{HIDDEN}@{HIDDEN}")
 _EMAIL_LIKE = re.compile(r"[^\s@]+@[^\s@]+")
@@ -153,10 +155,11 @@ def masked(section: str, stored: bytes) -> bytes:
 
 def scrubbed(text: bytes) -> bytes:
     """JSON text without the email addresses and international phone numbers in its strings."""
-    if b"@" in text:
-        text = _EMAIL.sub(_without_email, text)
+    # Numbers first: what is taken for an address may take the beginning of one with it.
     if b"+" in text or b"%2" in text:
         text = _PHONE.sub(_HIDDEN, text)
+    if b"@" in text or b"%40" in text:
+        text = _EMAIL.sub(_without_email, text)
     return text
 
 

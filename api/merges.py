@@ -82,6 +82,8 @@ class MergeHistory:
         for record in read_lane(self._bootstrap, *LANE, self._next, held.end):
             for customer in self._named(record.value):
                 self._offsets.setdefault(customer, array("q")).append(record.offset)
+            # Should reading break off here, the next question goes on from here.
+            self._next = record.offset + 1
         self._next = held.end
 
     @staticmethod

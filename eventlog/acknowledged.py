@@ -92,9 +92,12 @@ class AcknowledgedProducer:
         place.set_running_or_notify_cancel()
 
         def acknowledged(error: KafkaError | None, message: Message) -> None:
-            if error is None:
-                lane, offset = Lane(topic, message.partition() or 0), message.offset() or 0
-                place.set_result((lane, offset))
+            offset = message.offset()
+            if error is None and offset is not None and offset >= 0:
+                place.set_result((Lane(topic, message.partition() or 0), offset))
+            elif error is None:
+                # A retry that the broker took for a repeat of long ago: written, and nobody knows where.
+                place.set_exception(ProduceFailed(f"{topic}: written, but the broker does not say where"))
             else:
                 self._broken = self._broken or error.fatal()
                 place.set_exception(ProduceFailed(self._told(topic, error.str())))

@@ -21,7 +21,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from eventlog.errors import BrokerNotStarted
@@ -82,7 +82,7 @@ class ServerProcess:
     """One running server and its watchdog.
 
     `command` is started in `directory`, where `server.log` takes its output, unless it `speaks`: then it says
-    what it says where we do. Returns when `ready()` is
+    what it says where we do; with an `environment`, that is all it has. Returns when `ready()` is
     true; raises BrokerNotStarted, with the end of the log, when the server ends before or takes longer
     than `timeout_seconds`.
     """
@@ -95,6 +95,7 @@ class ServerProcess:
         ready: Callable[[], bool],
         timeout_seconds: float,
         speaks: bool = False,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self.name = name
         self.directory = directory
@@ -105,18 +106,25 @@ class ServerProcess:
             self._server = subprocess.Popen(
                 command,
                 cwd=directory,
+                env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=None if speaks else log,
                 stderr=None if speaks else log,
                 start_new_session=True,
             )
-        self._watchdog = subprocess.Popen(
-            ["/bin/sh", "-c", WATCHDOG, "scv-watchdog", str(self._server.pid), str(directory)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        try:
+            self._watchdog = subprocess.Popen(
+                ["/bin/sh", "-c", WATCHDOG, "scv-watchdog", str(self._server.pid), str(directory)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        except OSError:
+            # Without a watchdog it would outlive us.
+            self._server.kill()
+            self._server.wait()
+            raise
         try:
             self._wait(ready, timeout_seconds)
         except BaseException:

@@ -12,12 +12,14 @@ import logging
 import os
 import sys
 import threading
+from pathlib import Path
+from time import monotonic
 from types import TracebackType
 from typing import Self
 
 from eventlog.errors import BrokerNotStarted
 from eventlog.processes import ServerProcess, make_directory, remove_directory
-from models.settings import Settings
+from models.settings import CONFIG_VARIABLE, Settings
 
 # Folding goes first where both want the same core: the view comes before what is told of it.
 NICENESS = 10
@@ -31,35 +33,42 @@ class PublisherBeside:
     """Runs `scv publisher` while the block lasts, and starts it again when it ends by itself."""
 
     def __init__(self, settings: Settings) -> None:
-        self._command = [
-            sys.executable, "-m", "ops.cli", "publisher", "--kafka", settings.kafka,
-            "--redis", settings.redis, "--session-timeout", str(settings.session_timeout_seconds),
-        ]  # fmt: skip
-        self._directory = make_directory("publisher")
+        self._command = [sys.executable, "-m", "ops.cli", "publisher"]
+        self._environment = _environment(settings)
+        self._directory: Path | None = None
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
 
     def _run(self) -> None:
         again_seconds = 1.0
         while not self._ending.is_set():
-            process = self._start()
+            began, process = monotonic(), self._start()
             while process is not None and process.running and not self._ending.wait(LOOK_EVERY_SECONDS):
                 pass
             if process is not None:
                 process.stop(STOP_SECONDS)
+            if monotonic() - began > AGAIN_SECONDS_MAX:
+                again_seconds = 1.0
             if not self._ending.is_set():
                 print(f"scv worker: its publisher ended; again in {again_seconds:.0f} s", file=sys.stderr)
             self._ending.wait(again_seconds)
             again_seconds = min(2 * again_seconds, AGAIN_SECONDS_MAX)
-        remove_directory(self._directory)
+        if self._directory is not None:
+            remove_directory(self._directory)
 
     def _start(self) -> ServerProcess | None:
         try:
+            # Somebody may have cleaned up since the last time.
+            if self._directory is None or not self._directory.is_dir():
+                self._directory = make_directory("publisher")
             return ServerProcess(
                 "scv publisher", self._command, self._directory, ready=lambda: True, timeout_seconds=1.0,
-                speaks=True,
+                speaks=True, environment=self._environment,
             )  # fmt: skip
         except BrokerNotStarted:
+            return None
+        except OSError as failed:
+            print(f"scv worker: its publisher cannot be started: {failed}", file=sys.stderr)
             return None
 
     def __enter__(self) -> Self:
@@ -73,6 +82,23 @@ class PublisherBeside:
         """Asked to end, and waited for."""
         self._ending.set()
         self._thread.join(2 * STOP_SECONDS)
+
+
+def _environment(settings: Settings) -> dict[str, str]:
+    """What the publisher is told: the worker's settings, whose files it finds from a directory of its own.
+
+    Not by its command line, which everybody on the machine may read: the store's address has a password.
+    """
+    told = {
+        **os.environ,
+        "SCV_KAFKA": settings.kafka,
+        "SCV_REDIS": settings.redis,
+        "SCV_SESSION_TIMEOUT_SECONDS": str(settings.session_timeout_seconds),
+        "SCV_RULES": "" if settings.rules is None else str(Path(settings.rules).resolve()),
+    }
+    if path := os.environ.get(CONFIG_VARIABLE):
+        told[CONFIG_VARIABLE] = str(Path(path).resolve())
+    return told
 
 
 def yield_to_folding() -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from api.keys import KEYS_MAX, KeyRing, KeysUnreadable, create_key, digest, revoke_key
+from api.keys import KEYS_MAX, KeyRing, KeysUnreadable, create_key, digest, read_keys, revoke_key
 from ops import cli
 from ops.failures import Exit
 
@@ -122,3 +123,12 @@ def test_serving_without_a_key_is_refused_with_the_command_that_makes_one(
     file.write_text("{")
     assert cli.run(["serve", "--keys", str(file)]) == Exit.REFUSED
     assert "mend it" in capsys.readouterr().err
+
+
+def test_writers_of_the_file_take_turns(tmp_path: Path) -> None:
+    file = tmp_path / "keys.json"
+    gone, _ = create_key(file, ["ops"], "gone")
+    with ThreadPoolExecutor(8) as pool:
+        made = [pool.submit(create_key, file, ["ops"], f"k{number}") for number in range(24)]
+        pool.submit(revoke_key, file, gone.id)
+    assert {key.id for key in read_keys(file)} == {one.result()[0].id for one in made}

@@ -158,8 +158,10 @@ def test_what_is_null_or_empty_stays_so() -> None:
         (b'{"a":"x needle@a.b y"}', b'{"a":"x \xe2\x80\xa6@\xe2\x80\xa6 y"}'),
         (
             b'{"url":"https://crm/?q=needle%40x&p=+49 (30) 90-18.20"}',
-            b'{"url":"https://crm/?q=needle%40x&p=\xe2\x80\xa6"}',
+            '{"url":"https:…@…"}'.encode(),
         ),
+        (b'["u/needle%40a.b","%2B49%2030%20901820"]', '["…@…","…"]'.encode()),
+        ('["+49 (0) 30 / 901 820","+49\xa030\u2011901820"]'.encode(), '["…","…"]'.encode()),
         ('["Answered: needle@exa…"]'.encode(), '["Answered: …@…"]'.encode()),
         ('["n…@…"]'.encode(), '["n…@…"]'.encode()),
         (

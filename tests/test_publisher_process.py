@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
 
+import pytest
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
@@ -26,8 +27,10 @@ from eventlog.topics import CHANGES, DOMAIN_TOPICS, PROFILES, Topic, link_log
 from models.identifiers import customer_id
 from models.record import Lane
 from models.settings import Settings
+from ops.configured import settings_with
 from ops.installation import Installation
 from ops.population import events
+from ops.publishing import PublisherBeside
 from stores.embedded import DebianRedis, EmbeddedStore
 from stores.publishing import published_key
 from streams.publishing import GROUP, publish
@@ -232,3 +235,21 @@ def test_topics_that_do_not_fit_end_a_publisher_with_one_line(embedded_store: Em
     assert process.returncode == 5
     assert len(said.splitlines()) == 1
     assert "create them with the same number" in said
+
+
+def test_a_publisher_beside_its_worker_finds_its_files_and_shows_no_password(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "rules.toml").write_text("")
+    (tmp_path / "scv.toml").write_text('rules = "rules.toml"\n')
+    monkeypatch.setenv("SCV_CONFIG", "scv.toml")
+    secret = "redis://:hidden@127.0.0.1:1/0"
+    beside = PublisherBeside(settings_with(redis=secret))
+    assert secret not in " ".join(beside._command)
+    told = beside._environment
+    assert told["SCV_REDIS"] == secret
+    monkeypatch.chdir("/")
+    for name, value in told.items():
+        monkeypatch.setenv(name, value)
+    assert settings_with().rules == tmp_path / "rules.toml"
