@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from api.masking import HIDDEN, mask_given_name, mask_subject
+from api.masking import HIDDEN, mask_given_name, mask_subject, scrubbed
 from eventlog.admin import lane_ends
 from eventlog.reading import read_lane
 from models.catalogue import MERGES_TOPIC
@@ -105,6 +105,8 @@ def shown_turn(turn: dict[str, Any], *, personal: bool) -> dict[str, Any]:
             "after": [_group(one) for one in data["after"]],
             "edges": [_edge(one) for one in data["edges"]],
         }
+        # An actor is whatever somebody called themselves.
+        data = msgspec.json.decode(scrubbed(msgspec.json.encode(data)))
     return {"id": turn["id"], "at": turn["time"], **data}
 
 

@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from api.masking import mask_email, mask_given_name, mask_name, mask_phone, mask_subject, masked, scrubbed
+from api.merges import shown_turn
 from models.profile import Profile
 
 EXAMPLE = json.loads((Path(__file__).parent.parent / "schemas" / "profile.json").read_text())
@@ -209,3 +210,11 @@ def test_a_promise_that_somebody_probably_calls_about_is_not_told() -> None:
     )
     other = {"contact_reason": "payment_failed", "contact_reason_text": "Invoice I-88: card expired"}
     assert json.loads(masked("summary", msgspec.json.encode(other))) == other
+
+
+def test_whoever_merged_customers_is_not_told_by_their_address() -> None:
+    edge = {"subject": "crm:1", "other": "crm:2", "reason": "asked", "actor": "ada@firm.example"}
+    turn = {"id": "mrg_1", "time": "t", "data": {"before": [], "after": [], "edges": [edge]}}
+    assert shown_turn(turn, personal=True)["edges"] == [edge]
+    [shown] = shown_turn(turn, personal=False)["edges"]
+    assert shown["actor"] == "…@…"
