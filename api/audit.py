@@ -76,7 +76,7 @@ class AuditTrail:
     def __init__(self, outlet: Callable[[], Outlet], waiting_max: int = WAITING_MAX) -> None:
         self._make, self._most = outlet, waiting_max
         self._waiting: deque[tuple[float, bytes, bytes]] = deque()
-        self._ended = threading.Event()
+        self._ended, self._given_up = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="scv-audit", daemon=True)
         self._thread.start()
 
@@ -117,6 +117,7 @@ class AuditTrail:
         """Give the log a last chance for what waits; what it does not take is counted in the server's log."""
         self._ended.set()
         self._thread.join(CLOSE_SECONDS)
+        self._given_up.set()
         if self._waiting:
             _log.error("%d audit records were not acknowledged and are lost", len(self._waiting))
 
@@ -134,7 +135,8 @@ class AuditTrail:
                 outlet.flush()
             except LogError as failed:
                 _log.warning("audit: %s", failed)
-                if self._ended.wait(AGAIN_SECONDS):
+                # Also at the end: a broker that restarts is back before that is over.
+                if self._given_up.wait(AGAIN_SECONDS):
                     break
                 continue
             for _ in batch:

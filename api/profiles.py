@@ -8,9 +8,9 @@ Invariants:
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -28,8 +28,8 @@ from api.bodies import (
 )
 from api.examples import CONSENTS, IDENTIFIERS, LOOKUP, LOOKUP_REQUEST, MERGES, PROFILE, TIMELINE_PAGE
 from api.freshness import wait_for
-from api.lookup import NotAName
-from api.masking import mask_given_name, mask_name, mask_subject
+from api.lookup import Answer, NotAName
+from api.masking import mask_given_name, mask_name, mask_subject, scrubbed
 from api.merges import shown_turn
 from api.problems import Problem, invalid, wrong_parameter
 from api.resolving import live_profile, resolve
@@ -78,6 +78,7 @@ READ_PROBLEMS = (
     "unknown_customer",
     "erased",
     "split",
+    "too_many_waiting",
     "projection_behind",
     "audit_unavailable",
 )
@@ -146,7 +147,8 @@ async def synced(caller: Caller, request: Request) -> None:
             services.store,
             token,
             header_of(request, "prefer"),
-            links_end=services.links_end,
+            log=services,
+            slot=partial(services.waiting.one, caller.key.id),
         )
 
 
@@ -164,7 +166,8 @@ async def _profile(
     """The profile in the path, and how fresh it is; audited."""
     customer_id = customer_id_of(request)
     await synced(caller, request)
-    generation, stored = await live_profile(caller.services, customer_id, sections, rest, request.url.query)
+    query: bytes = request.scope["query_string"]
+    generation, stored = await live_profile(caller.services, customer_id, sections, rest, query)
     action = rest.removeprefix("/") or "profile"
     audit(caller, request, action, [stored.customer_id], sections)
     return stored, as_of(stored, generation, caller.services.lags.lag)
@@ -176,7 +179,7 @@ async def _profile(
     takes=Takes({_JSON: ({"$ref": "#/components/schemas/LookupRequest"}, LOOKUP_REQUEST)}),
     parameters=HEADERS,
     problems=("not_json", "unsupported_media_type", "body_too_large", "body_too_slow", "invalid_request",
-              "projection_behind", "log_unavailable", "audit_unavailable"),
+              "too_many_waiting", "projection_behind", "log_unavailable", "audit_unavailable"),
     answers=[Answers(200, "`single`, `ambiguous` or `none`; always 200.", LookupAnswer, LOOKUP)],
 )  # fmt: skip
 async def lookup_profiles(request: Request, caller: Caller) -> Response:
@@ -197,17 +200,26 @@ async def lookup_profiles(request: Request, caller: Caller) -> Response:
     shown = [stored.customer_id] if stored else [one["customer_id"] for one in answer.candidates]
     audit(caller, request, "lookup", shown, sections if stored else ("candidates",), asked.purpose)
     document = b"null" if stored is None else document_of(stored, sections, personal=caller.personal)
-    candidates = [] if stored else [_candidate(one, personal=caller.personal) for one in answer.candidates]
-    unknown = list(answer.unknown) if caller.personal else [mask_given_name(name) for name in answer.unknown]
+    candidates, unknown = _candidates(answer, personal=caller.personal)
     body = b'{"match":"%s","profile":%s,"candidates":%s,"merged_into":%s,"unknown":%s,"as_of":%s}' % (
         answer.match.encode(),
         document,
-        msgspec.json.encode(candidates),
+        candidates,
         msgspec.json.encode(answer.merged_into),
-        msgspec.json.encode(unknown),
+        unknown,
         as_of(stored, found.generation, caller.services.lags.lag),
     )
     return Response(body, media_type=_JSON)
+
+
+def _candidates(answer: Answer, *, personal: bool) -> tuple[bytes, bytes]:
+    """The candidates, and the names that lead nowhere, as JSON: masked as profiles are."""
+    # A `single` answer has shown the one that there is.
+    candidates = [] if answer.match == "single" else answer.candidates
+    shown = msgspec.json.encode([_candidate(one, personal=personal) for one in candidates])
+    if personal:
+        return shown, msgspec.json.encode(answer.unknown)
+    return scrubbed(shown), scrubbed(msgspec.json.encode([mask_given_name(name) for name in answer.unknown]))
 
 
 def _candidate(one: dict[str, Any], *, personal: bool) -> dict[str, Any]:
@@ -323,7 +335,8 @@ async def get_consents(request: Request, caller: Caller) -> Response:
 async def get_merges(request: Request, caller: Caller) -> Response:
     """What was before, what came of it, and the edges that did it, out of `customer.merges`."""
     stored, fresh = await _profile(request, caller, (), "/merges")
-    history = await asyncio.to_thread(caller.services.merges.of, stored.customer_id)
+    services = caller.services
+    history = await services.merges_thread.ask(partial(services.merges.of, stored.customer_id))
     turns = [shown_turn(turn, personal=caller.personal) for turn in history.turns]
     return _parts(stored, {"merges": turns, "complete": history.complete}, fresh)
 
