@@ -16,7 +16,7 @@ import msgspec
 
 from api.masking import HIDDEN, mask_given_name, mask_subject, scrubbed
 from eventlog.admin import lane_ends
-from eventlog.reading import read_lane, read_places
+from eventlog.reading import read_batches, read_places
 from models.catalogue import MERGES_TOPIC
 from models.record import Lane
 
@@ -25,6 +25,8 @@ LANE = Lane(MERGES_TOPIC, 0)
 RECORDS_MAX = 200_000
 # What one answer shows, newest first.
 SHOWN_MAX = 50
+# Whoever asks has hung up by then, and a server that ends waits for no more.
+SILENCE_SECONDS_MAX = 5.0
 
 
 class _Group(msgspec.Struct):
@@ -74,11 +76,13 @@ class MergeHistory:
             # The first time; or so many since then that older ones must go; or another topic of this name.
             self._began, self._next, self._offsets = start, start, {}
             self._complete = start == 0
-        for record in read_lane(self._bootstrap, *LANE, self._next, held.end):
-            for customer in self._named(record.value):
-                self._offsets.setdefault(customer, array("q")).append(record.offset)
+        new = {LANE: (self._next, held.end)}
+        for batch in read_batches(self._bootstrap, new, silence_seconds=SILENCE_SECONDS_MAX):
+            for record in batch:
+                for customer in self._named(record.value):
+                    self._offsets.setdefault(customer, array("q")).append(record.offset)
             # Should reading break off here, the next question goes on from here.
-            self._next = record.offset + 1
+            self._next = batch[-1].offset + 1
         self._next = held.end
 
     @staticmethod

@@ -9,7 +9,7 @@ Invariants:
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -44,6 +44,9 @@ CUSTOMER_ID = re.compile(r"cus_[0-9A-HJKMNP-TV-Z]{16}")
 _PURPOSE = re.compile(r"[a-z][a-z0-9_.-]{0,63}")
 _ACTOR = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./:-]{0,79}")
 _JSON = "application/json"
+
+# What of a stored section an endpoint shows.
+Shown = Callable[[bytes], dict[str, Any]]
 
 ID_PARAMETER = {
     "name": "customer_id", "in": "path", "required": True, "example": "cus_7Q2M4X9K3BTD5HWE",
@@ -298,32 +301,39 @@ async def get_timeline(request: Request, caller: Caller) -> Response:
     return Response(body, media_type=_JSON)
 
 
-@endpoint(
-    router, "GET", "/v1/profiles/{customer_id}/identifiers",
-    scope="profile:read", summary="By which names the customer is known", tag="profiles",
-    parameters=(ID_PARAMETER, *HEADERS), problems=READ_PROBLEMS,
-    answers=[Answers(200, "Subjects, identifiers, related ones.", IdentifiersAnswer, IDENTIFIERS), MOVED],
-)  # fmt: skip
-async def get_identifiers(request: Request, caller: Caller) -> Response:
-    """Subjects, identifiers with their status, and related customers."""
-    stored, fresh = await _profile(request, caller, ("identity",), "/identifiers")
-    identity = msgspec.json.decode(section_of(stored, "identity", personal=caller.personal)) or {}
-    shown = {name: identity.get(name, []) for name in ("subjects", "identifiers", "related")}
-    return _parts(stored, shown, fresh)
+def _section_endpoint(
+    rest: str, section: str, summary: str, description: str, answer: Answers, shown: Shown
+) -> None:
+    """Declare that a section, or a part of it, has a path of its own."""
+
+    async def read(request: Request, caller: Caller) -> Response:
+        stored, fresh = await _profile(request, caller, (section,), f"/{rest}")
+        return _parts(stored, shown(section_of(stored, section, personal=caller.personal)), fresh)
+
+    read.__doc__ = description
+    endpoint(
+        router, "GET", f"/v1/profiles/{{customer_id}}/{rest}",
+        scope="profile:read", summary=summary, tag="profiles", name=f"get_{rest}",
+        parameters=(ID_PARAMETER, *HEADERS), problems=READ_PROBLEMS, answers=[answer, MOVED],
+    )(read)  # fmt: skip
 
 
-@endpoint(
-    router, "GET", "/v1/profiles/{customer_id}/consents",
-    scope="profile:read", summary="What the customer has permitted", tag="profiles",
-    parameters=(ID_PARAMETER, *HEADERS), problems=READ_PROBLEMS,
-    answers=[Answers(200, "Permissions, preferences, stated values.", ConsentsAnswer, CONSENTS), MOVED],
+def _names(section: bytes) -> dict[str, Any]:
+    identity = msgspec.json.decode(section) or {}
+    return {name: identity.get(name, []) for name in ("subjects", "identifiers", "related")}
+
+
+_section_endpoint(
+    "identifiers", "identity", "By which names the customer is known",
+    "Subjects, identifiers with their status, and related customers.",
+    Answers(200, "Subjects, identifiers, related ones.", IdentifiersAnswer, IDENTIFIERS), _names,
 )  # fmt: skip
-async def get_consents(request: Request, caller: Caller) -> Response:
-    """The latest word on each purpose and channel, and how the customer wants to be treated."""
-    stored, fresh = await _profile(request, caller, ("consent",), "/consents")
-    return _parts(
-        stored, {"consent": msgspec.Raw(section_of(stored, "consent", personal=caller.personal))}, fresh
-    )
+_section_endpoint(
+    "consents", "consent", "What the customer has permitted",
+    "The latest word on each purpose and channel, and how the customer wants to be treated.",
+    Answers(200, "Permissions, preferences, stated values.", ConsentsAnswer, CONSENTS),
+    lambda section: {"consent": msgspec.Raw(section)},
+)  # fmt: skip
 
 
 @endpoint(

@@ -31,6 +31,7 @@ from eventlog.producing import LogProducer
 from models.catalogue import COMMAND_TOPIC, DOMAIN_TOPICS
 from models.record import Lane
 from models.rules import IdentityRules
+from stores.deadlines import Deadlines
 from stores.reading import ProfileReader
 from stores.serving import ServingReader
 
@@ -66,6 +67,7 @@ class Services:
         self.requests = RequestLimit(plan.requests_per_second)
         self.streams = stream_limit()
         self.waiting = waiting_limit()
+        self.deadlines = Deadlines()
 
     async def open(self) -> None:
         """Start what runs in the background."""

@@ -16,7 +16,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from api.accepting import EVENTS_BYTES_MAX, EVENTS_MAX, Examined, accept, rejection, shown, split_batch, write
-from api.audit import audit_record
+from api.audit import audit_records
 from api.bodies import CommandAnswer, EventsAnswer, PairRequest, RevealAnswer, RevealRequest
 from api.examples import COMMAND, EVENT, EVENTS, PAIR, REVEAL, REVEAL_REQUEST
 from api.freshness import SyncToken
@@ -232,7 +232,7 @@ async def _audit_reveal(request: Request, caller: Caller, customer_id: str, aske
         "reason": asked.reason,
         "masked": False,
     }
-    record = audit_record("scv.profile_revealed", customer_id, data)
+    (record,) = audit_records("scv.profile_revealed", [customer_id], data)
     if not await caller.services.has_lanes([Lane(AUDIT, 0)]):
         raise Problem("audit_unavailable", f"there is no topic {AUDIT}; run `scv topics create`")
     (outcome,) = await write(caller.services, [Examined(None, AUDIT, customer_id.encode(), record, None)])

@@ -176,7 +176,7 @@ class _RangeReader:
         self._ends = {lane: end for lane, (_, end) in ranges.items()}
 
     def batches(self, records_max: int, silence_seconds: float) -> Iterator[list[Record]]:
-        self._refuse_unknown()
+        self._refuse_unknown(silence_seconds)
         self._consumer.assign([TopicPartition(*lane, start) for lane, start in self._next.items()])
         quiet_since = time.monotonic()
         while self._ends:
@@ -192,10 +192,10 @@ class _RangeReader:
             elif time.monotonic() - quiet_since > silence_seconds:
                 raise ReadFailed(f"{self._bootstrap}: nothing for {silence_seconds:.0f} s, {self._left()}")
 
-    def _refuse_unknown(self) -> None:
+    def _refuse_unknown(self, seconds: float) -> None:
         """A lane that does not exist would only be silent for long."""
         try:
-            topics = self._consumer.list_topics(timeout=SILENCE_SECONDS_MAX).topics
+            topics = self._consumer.list_topics(timeout=seconds).topics
         except KafkaException as failed:
             raise ReadFailed(
                 f"{self._bootstrap}: {failed.args[0].str()}; is Kafka running there?"

@@ -168,7 +168,7 @@ def test_a_broker_that_hangs_holds_up_no_look_up(servers: Servers) -> None:
         sent = {"Authorization": f"Bearer {world.keys['profile:read']}"}
         answers.append(requests.get(f"{world.url}{PATH}/merges", headers=sent, timeout=60))
 
-    asking = [threading.Thread(target=ask) for _ in range(40)]
+    asking = [threading.Thread(target=ask, daemon=True) for _ in range(40)]
     os.kill(pid, signal.SIGSTOP)
     try:
         for thread in asking:

@@ -276,7 +276,7 @@ def test_reads_that_wait_are_bounded_and_those_that_need_not_are_none_of_them(
     def ask(key: str) -> None:
         answers.append(world.get(f"/v1/profiles/{ADA}", key, headers=behind).status_code)
 
-    asking = [threading.Thread(target=ask, args=[key]) for key in ("all", "profile:read")]
+    asking = [threading.Thread(target=ask, args=[key], daemon=True) for key in ("all", "profile:read")]
     for count, thread in enumerate(asking):
         thread.start()
         wait_until(lambda count=count: limit.open == count + 1)
