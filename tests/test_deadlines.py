@@ -75,6 +75,25 @@ def test_who_is_cancelled_by_somebody_else_is_cancelled_and_failures_are_themsel
     asyncio.run(scene())
 
 
+def test_what_is_late_is_told_once_and_may_clear_up_in_peace() -> None:
+    async def scene() -> None:
+        bounds, cleared = Deadlines(), []
+
+        async def clearing_up() -> None:
+            try:
+                await forever()
+            finally:
+                # Longer than until the next looks.
+                await asyncio.sleep(0.1)
+                cleared.append(True)
+
+        with pytest.raises(TimeoutError), bounds.within(0.0):
+            await clearing_up()
+        assert cleared
+
+    asyncio.run(scene())
+
+
 def test_of_two_bounds_the_nearer_one_ends_the_wait() -> None:
     async def scene() -> None:
         bounds = Deadlines()
