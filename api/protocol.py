@@ -3,6 +3,7 @@
 Invariants:
 - A request's head (its first line and headers) has at most `HEAD_BYTES_MAX`, and is complete within
   `HEAD_SECONDS` of its first byte, the first of a connection within that of connecting; else it is closed.
+  So it is when the rest of a body comes as slowly after the answer; before that, endpoints see to it.
 - What a connection can make the server keep beside bodies, which endpoints bound, is a head and what one read
   of a socket brings; trailers after a body count as a head does.
 - Beyond `CONNECTIONS_MAX` connections a new one is told to come back, before anything of it is read.
@@ -82,11 +83,11 @@ class BoundedProtocol(HttpToolsProtocol):
         if len(self.connections) > CONNECTIONS_MAX:
             self._refuse(Problem("too_many_connections", "the server has as many as it can serve"))
         else:
-            self._expect_head()
+            self._expect_more()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """It is gone."""
-        self._head_is_there()
+        self._has_come()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -104,9 +105,10 @@ class BoundedProtocol(HttpToolsProtocol):
             else:
                 # Trailers, or extensions of chunks; the request has or gets an answer of its own.
                 self.transport.close()
-        elif self._at_head and self._late is None:
-            # Part of a head, or blank lines before one: neither keeps a connection open for long.
-            self._expect_head()
+        elif self._late is None and (self._at_head or not self._answering):
+            # Part of a head, blank lines before one, or the rest of a body whose request was answered: these
+            # keep no connection open for long.
+            self._expect_more()
 
     def on_message_begin(self) -> None:
         """The first byte of a request."""
@@ -116,7 +118,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """A head is there."""
         self._at_head = False
-        self._head_is_there()
+        self._has_come()
         if self.transport.is_closing():
             return
         # Of several requests in one read it is too much; then what counts is this one's own length.
@@ -134,6 +136,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """A request is there; the next may follow in the same read."""
         self._at_head, self._complete, self._unread_bytes = True, True, 0
+        self._has_come()
         if not self.transport.is_closing():
             super().on_message_complete()
 
@@ -145,10 +148,10 @@ class BoundedProtocol(HttpToolsProtocol):
         """Of the head that is complete; separators are a few bytes each."""
         return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
 
-    def _expect_head(self) -> None:
+    def _expect_more(self) -> None:
         self._late = self.loop.call_later(HEAD_SECONDS, self._too_slow)
 
-    def _head_is_there(self) -> None:
+    def _has_come(self) -> None:
         if self._late is not None:
             self._late.cancel()
             self._late = None
@@ -171,7 +174,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _refuse(self, problem: Problem) -> None:
         """Answer without the application, and close."""
-        self._head_is_there()
+        self._has_come()
         if self.transport.is_closing():
             return
         if self._answering:

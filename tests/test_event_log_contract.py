@@ -11,7 +11,7 @@ from kafka import KafkaAdminClient, TopicPartition
 from kafka.errors import KafkaError
 from kafka.partitioner.default import murmur2
 
-from eventlog import admin, topics
+from eventlog import admin, reading, topics
 from eventlog.apache import ApacheBroker
 from eventlog.embedded import EmbeddedBroker
 from eventlog.errors import LogError, LogUnavailable, ProduceFailed, ReadFailed
@@ -103,7 +103,10 @@ def test_a_range_is_read_exactly_also_from_the_middle_of_a_batch(
     assert [record.value for record in records] == [b"value %d" % number for number in range(start, end)]
 
 
-def test_single_records_of_a_lane_are_read_and_nothing_around_them(bootstrap: str) -> None:
+def test_single_records_of_a_lane_are_read_and_nothing_around_them(
+    bootstrap: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "PLACES_SILENCE_SECONDS_MAX", 1.0)
     write(bootstrap, 300)
     places = [299, 0, 7, 8, 9, 120, 7, 298]
     records = list(read_places(bootstrap, Lane("facts", 0), places))

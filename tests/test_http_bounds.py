@@ -112,13 +112,23 @@ def test_a_head_that_does_not_come_frees_its_connection_and_idling_between_reque
     world: HttpWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.3)
-    with Line(world) as kept, Line(world) as silent, Line(world) as slow, Line(world) as blank:
+    with (
+        Line(world) as kept,
+        Line(world) as silent,
+        Line(world) as slow,
+        Line(world) as blank,
+        Line(world) as body,
+    ):
         assert kept.send(ASK + b"\r\n").answer()[0] == 200
         slow.send(ASK)
         # An answer, then only the beginning of another request; and blank lines, which are none.
         assert blank.send(ASK + b"\r\n").answer()[0] == 200
         blank.send(b"\r\n")
-        for line in (silent, slow, blank):
+        # Answered without its body, of which a byte comes now and then.
+        body.send(b"POST /livez HTTP/1.1\r\nHost: scv\r\nContent-Length: 9\r\n\r\n")
+        assert body.answer()[0] == 405
+        body.send(b"x")
+        for line in (silent, slow, blank, body):
             assert line.hung_up()
         assert kept.send(ASK + b"\r\n").answer()[0] == 200
 
