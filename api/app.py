@@ -59,6 +59,8 @@ def create_app(plan: Plan) -> FastAPI:
         version="1",
         lifespan=lifespan,
         redirect_slashes=False,
+        # It would tell paths and queries to whatever an installation has for OpenTelemetry.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
         # Those of the framework load scripts from elsewhere.
         docs_url=None,
         redoc_url=None,
