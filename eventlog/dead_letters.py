@@ -95,7 +95,7 @@ class LetterIndex:
     def catch_up(self, on_progress: Callable[[int, int], None] = lambda *_: None) -> None:
         """Read what is new; `on_progress` hears how many of how many records are read."""
         with self._lock:
-            ends = lane_ends(self.bootstrap, [DEAD_LETTERS, SETTLED])
+            ends = lane_ends(self.bootstrap, [DEAD_LETTERS, SETTLED], committed=True)
             held, end = ends[LETTERS_LANE], ends[SETTLED_LANE].end
             start = max(held.earliest, held.end - self._most)
             if not start <= self._next <= held.end or held.end - self._began > 2 * self._most:
