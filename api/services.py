@@ -22,6 +22,7 @@ from api.merges import MergeHistory
 from api.metrics import Metrics
 from eventlog.acknowledged import AcknowledgedProducer
 from eventlog.admin import lane_ends
+from eventlog.dead_letters import LetterIndex
 from eventlog.producing import LogProducer
 from models.record import Lane
 from models.rules import IdentityRules
@@ -66,6 +67,8 @@ class Services:
         self.lags = LagWatch(self.store, self.log.lanes)
         self.changes = ChangeFeed(plan.kafka)
         self.merges = MergeHistory(plan.kafka)
+        self.letters = LetterIndex(plan.kafka)
+        self.settling = asyncio.Lock()
         self.metrics = Metrics(self)
         self._watching = asyncio.create_task(self.lags.run())
 

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from eventlog.admin import describe_topics, lane_ends
-from eventlog.reading import read_lane, read_topic
+from eventlog.admin import lane_ends
+from eventlog.errors import LogError, LogUnavailable
+from eventlog.reading import read_lane
 from eventlog.topics import DEAD_LETTERS, SETTLED
 from models.dead_letter import Reason
 from models.letters import Letter, Position, Settled, read_letter, read_settled
@@ -189,17 +190,32 @@ def settled_in(record: Record) -> tuple[Position, Settled] | None:
         return None
 
 
-def settled_offsets(bootstrap: str, topics: Collection[str]) -> dict[Lane, set[int]]:
-    """Offsets that are settled, by lane of these topics: whoever folds those lanes anew passes over them.
+class SettledOffsets:
+    """The offsets that are settled, by lane: whoever folds a lane anew passes over them.
 
-    A redriven record stands for them, or nothing does, whatever the models of today would make of them. Empty
-    where there is no topic of them yet.
+    A redriven record stands for them, or nothing does, whatever the models of today would make of them.
+    Called again, it reads what is new. LogError; none where there is no topic of them yet.
     """
-    if SETTLED not in describe_topics(bootstrap):
-        return {}
-    found: dict[Lane, set[int]] = {}
-    for record in read_topic(bootstrap, SETTLED):
-        settled = settled_in(record)
-        if settled is not None and settled[0].lane.topic in topics:
-            found.setdefault(settled[0].lane, set()).add(settled[0].offset)
-    return found
+
+    def __init__(self, bootstrap: str) -> None:
+        self._bootstrap = bootstrap
+        self._next = 0
+        self._found: dict[Lane, set[int]] = {}
+
+    def __call__(self) -> Mapping[Lane, Collection[int]]:
+        """All that are settled now."""
+        try:
+            end = lane_ends(self._bootstrap, [SETTLED], committed=True)[SETTLED_LANE].end
+        except LogUnavailable:
+            raise
+        except LogError:
+            # An installation whose topics are older than this one.
+            return {}
+        if end < self._next:
+            self._next, self._found = 0, {}
+        for record in read_lane(self._bootstrap, *SETTLED_LANE, self._next, end):
+            self._next = record.offset + 1
+            if (found := settled_in(record)) is not None:
+                self._found.setdefault(found[0].lane, set()).add(found[0].offset)
+        self._next = end
+        return self._found

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from models.record import Lane, Record
     from models.settings import Settings
 
-Range = tuple[int, int]
+# What a record's timestamp can mean: 1970 to 9999.
+GREATEST_MS = 253_402_300_799_999
 
 
 class Wanted:
@@ -223,15 +224,17 @@ def described(record: Record) -> dict[str, Any]:
     """A record as JSON has it: where and when, the event, what is wrong with it if anything is."""
     from models.careful import envelope_of, read
     from models.dead_letter import Fault
+    from models.letters import REDRIVEN_HEADER
     from models.titles import title_of
     from projections.instants import rfc3339
 
     envelope = envelope_of(record.value, record.headers)
-    log_us = max(record.timestamp_ms, 0) * 1_000
+    log_us = min(max(record.timestamp_ms, 0), GREATEST_MS) * 1_000
     found = read(record.topic, record.key, record.value, record.headers, log_us)
     event = None if isinstance(envelope, Fault) else envelope
     fault = found if isinstance(found, Fault) else None
     wire_type = event.get("type") if event else None
+    redriven = dict(record.headers).get(REDRIVEN_HEADER)
     return {
         "position": f"{record.lane}@{record.offset}",
         "logged_at": rfc3339(log_us),
@@ -239,6 +242,7 @@ def described(record: Record) -> dict[str, Any]:
         "key": None if record.key is None else record.key.decode(errors="replace"),
         "type": wire_type if isinstance(wire_type, str) else None,
         "title": None if isinstance(found, Fault) else title_of(found.type)(found.data),
+        "redriven": redriven and redriven.decode(errors="replace"),
         "fault": fault and {"reason": fault.reason, "pointer": fault.pointer, "detail": fault.detail},
         "event": event,
     }

@@ -215,6 +215,7 @@ def _carry_out(plan: Plan, verb: str, settings: Settings, *, execute: bool, as_j
     if execute and plan.ready:
         from eventlog.settling import Settler
 
+        # Fenced leaves as what it is: somebody else settles at this moment.
         with (
             Settler(settings.kafka) as settler,
             Progress(verb, len(plan.ready), "letters", quiet=as_json) as progress,
