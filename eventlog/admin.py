@@ -25,7 +25,7 @@ from kafka.errors import KafkaError, KafkaTimeoutError
 from kafka.protocol.consumer.offsets import IsolationLevel
 
 from eventlog.embedded import CLUSTER_ID as EMBEDDED_CLUSTER_ID
-from eventlog.errors import LogError, LogUnavailable
+from eventlog.errors import LogError, LogUnavailable, NoSuchTopic
 from eventlog.topics import FIRST_GENERATION, PARTITIONS, Topic, topic_plan
 from models.record import Lane
 
@@ -237,7 +237,7 @@ def _lanes(bootstrap: str, admin: KafkaAdminClient, topics: Collection[str]) -> 
     described = admin.describe_topics(sorted(set(topics)))
     missing = sorted(topic["name"] for topic in described if topic["error_code"] != 0)
     if missing:
-        raise LogError(f"{bootstrap}: no topic {', '.join(missing)}; run `scv topics create`")
+        raise NoSuchTopic(f"{bootstrap}: no topic {', '.join(missing)}; run `scv topics create`")
     return [
         AdminTopicPartition(topic["name"], partition["partition_index"])
         for topic in described

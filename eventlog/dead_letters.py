@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from typing import NamedTuple
 
 from eventlog.admin import lane_ends
-from eventlog.errors import LogError, LogUnavailable
+from eventlog.errors import LogUnavailable, NoSuchTopic, ReadFailed
 from eventlog.reading import read_lane
 from eventlog.topics import DEAD_LETTERS, SETTLED
 from models.dead_letter import Reason
@@ -206,16 +206,18 @@ class SettledOffsets:
         """All that are settled now."""
         try:
             end = lane_ends(self._bootstrap, [SETTLED], committed=True)[SETTLED_LANE].end
-        except LogUnavailable:
-            raise
-        except LogError:
+        except NoSuchTopic:
             # An installation whose topics are older than this one.
             return {}
         if end < self._next:
             self._next, self._found = 0, {}
-        for record in read_lane(self._bootstrap, *SETTLED_LANE, self._next, end):
-            self._next = record.offset + 1
-            if (found := settled_in(record)) is not None:
-                self._found.setdefault(found[0].lane, set()).add(found[0].offset)
+        try:
+            for record in read_lane(self._bootstrap, *SETTLED_LANE, self._next, end):
+                self._next = record.offset + 1
+                if (found := settled_in(record)) is not None:
+                    self._found.setdefault(found[0].lane, set()).add(found[0].offset)
+        except ReadFailed as failed:
+            # A broker that went away in between comes back; asked again, it is read on from here.
+            raise LogUnavailable(str(failed)) from failed
         self._next = end
         return self._found

@@ -19,7 +19,7 @@ from models.dead_letter import Fault, Reason
 from models.fields import NAME_MAX, TEXT_MAX
 from models.record import Lane
 
-POSITION = re.compile(r"([A-Za-z0-9._-]{1,249})(?:-(\d{1,10})|\[(\d{1,10})\])@(\d{1,19})")
+POSITION = re.compile(r"([A-Za-z0-9._-]{1,249})(?:-(\d{1,10})|\[(\d{1,10})\])@(\d{1,19})", re.ASCII)
 
 # What a redriven record says of where it comes from: a header with the position of the dead letter.
 REDRIVEN_HEADER = "scv_redriven"

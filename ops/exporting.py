@@ -114,8 +114,16 @@ def sections_named(text: str | None) -> tuple[str, ...]:
 class Exported:
     """What was read so far, lane by lane."""
 
-    def __init__(self, bootstrap: str, spans: Sequence[Span], chosen: Chosen, *, as_json: bool) -> None:
-        self._bootstrap, self._chosen = bootstrap, chosen
+    def __init__(
+        self,
+        bootstrap: str,
+        spans: Sequence[Span],
+        chosen: Chosen,
+        *,
+        as_json: bool,
+        read: Callable[[str, str, int, int, int], Iterator[Record]] = read_lane,
+    ) -> None:
+        self._bootstrap, self._chosen, self._read = bootstrap, chosen, read
         self.customers, self.too_large, self.named = 0, 0, list[str]()
         self._done = 0
         # Each lane is gone through twice: what is last, then what it says.
@@ -153,7 +161,7 @@ class Exported:
 
     def _records(self, span: Span) -> Iterator[Record]:
         begun = self._done
-        for record in read_lane(self._bootstrap, *span.lane, span.start, span.end):
+        for record in self._read(self._bootstrap, *span.lane, span.start, span.end):
             yield record
             self._done = begun + record.offset + 1 - span.start
             self.progress.update(self._done, self._done)

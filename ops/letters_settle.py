@@ -213,20 +213,12 @@ def _carry_out(plan: Plan, verb: str, settings: Settings, *, execute: bool, as_j
     done: list[Settling] = []
     late: list[tuple[Position, Settled]] = []
     if execute and plan.ready:
-        from eventlog.settling import Settler
-
-        # Fenced leaves as what it is: somebody else settles at this moment.
-        with (
-            Settler(settings.kafka) as settler,
-            Progress(verb, len(plan.ready), "letters", quiet=as_json) as progress,
-        ):
-            for one in plan.ready:
-                # Somebody else was quicker, after the letters were read.
-                if (mark := settler.settled(one.position)) is not None:
-                    late.append((one.position, mark))
-            for batch in settler.settle(plan.ready):
-                done += batch
-                progress.update(len(done))
+        try:
+            late = _settle(plan.ready, verb, settings.kafka, done, quiet=as_json)
+        except KeyboardInterrupt:
+            raise Failure(
+                Exit.INTERRUPTED, f"stopped, {len(done):,} are done; the same command does what is left"
+            ) from None
     plan = plan._replace(
         ready=[one for one in plan.ready if one.position not in dict(late)], settled=[*plan.settled, *late]
     )
@@ -238,6 +230,32 @@ def _carry_out(plan: Plan, verb: str, settings: Settings, *, execute: bool, as_j
     if not plan.ready:
         return Exit.REFUSED
     return Exit.PARTLY if refused or (execute and plan.left) else Exit.OK
+
+
+def _settle(
+    ready: Sequence[Settling], verb: str, bootstrap: str, done: list[Settling], *, quiet: bool
+) -> list[tuple[Position, Settled]]:
+    """Settle these, adding them to `done`; gives those where somebody else was quicker. Failure, LogError."""
+    from eventlog.settling import Settler
+    from eventlog.transactions import Fenced
+
+    try:
+        with (
+            Settler(bootstrap) as settler,
+            Progress(verb, len(ready), "letters", quiet=quiet) as progress,
+        ):
+            late = [
+                (one.position, mark) for one in ready if (mark := settler.settled(one.position)) is not None
+            ]
+            for batch in settler.settle(ready):
+                done += batch
+                progress.update(len(done))
+            return late
+    except Fenced:
+        raise Failure(
+            Exit.REFUSED,
+            f"{len(done):,} are done; then somebody else began to settle dead letters: run it again",
+        ) from None
 
 
 def _as_json(plan: Plan, *, executed: bool) -> dict[str, Any]:

@@ -45,7 +45,7 @@ class _Consumed:
 
 
 class LetterWorld:
-    """A log in which letters lie. `settled` False: a worker that does not look at what was settled."""
+    """A log in which letters lie."""
 
     def __init__(self, bootstrap: str, lanes: int = 2) -> None:
         self.bootstrap = bootstrap
@@ -95,8 +95,8 @@ class LetterWorld:
         """What became of letters."""
         return [read_settled(record.value) for record in self.records(SETTLED)]
 
-    def orders(self, subject: str = "crm:4711", **how: Any) -> int:
-        """How many orders a worker would count."""
+    def folded(self, subject: str = "crm:4711", **how: Any) -> int:
+        """How many records of a subject a worker would fold."""
         parts, _ = self.fold(**how)
         return 0 if subject not in parts else parts[subject].revision
 
