@@ -6,21 +6,26 @@ import json
 import re
 import shlex
 import subprocess
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from eventlog.embedded import EmbeddedBroker
+from eventlog.producing import LogProducer
+from eventlog.topics import DEAD_LETTERS
 from models.catalogue import DOMAIN_TOPICS
 from models.dead_letter import Reason
+from models.identifiers import customer_id
 from ops import cli
 from ops.failures import Exit
+from ops.installation import Installation
 from ops.population import broken_events
-from stores.embedded import EmbeddedStore
-from tests.letter_world import LetterWorld
+from stores.reading import ProfileReader
 
+SECONDS_MAX = 60.0
 PAGE = (Path(__file__).resolve().parent.parent / "docs" / "dead-letters.md").read_text()
 NAMED = "sales.events-5@1042"
 
@@ -32,26 +37,38 @@ def lines() -> list[str]:
 
 
 @pytest.fixture
-def world(embedded_store: EmbeddedStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[LetterWorld]:
-    """The broken records of `scv demo`, each a dead letter; settings that commands find."""
-    with EmbeddedBroker() as broker:
-        world = LetterWorld(broker.bootstrap, 8)
-        broken = broken_events(datetime(2026, 3, 1, 11, tzinfo=UTC))
-        world.write(*[(one.topic, one.key, one.value) for one in broken])
-        world.bury(*DOMAIN_TOPICS)
-        monkeypatch.setenv("SCV_KAFKA", broker.bootstrap)
-        monkeypatch.setenv("SCV_REDIS", embedded_store.url)
-        yield world
+def installation(monkeypatch: pytest.MonkeyPatch) -> Iterator[Installation]:
+    """A worker that has buried the broken records of `scv demo`; settings that commands find."""
+    with Installation(metrics_port=0) as installation:
+        installation.start_worker()
+        with LogProducer(installation.settings.kafka) as producer:
+            for one in broken_events(datetime(2026, 3, 1, 11, tzinfo=UTC)):
+                producer.produce(one.topic, one.key, one.value)
+        for name, value in installation.addresses.items():
+            monkeypatch.setenv(name, value)
+        wait_until(installation, lambda: sum(installation.ends((DEAD_LETTERS,)).values()) == 7)
+        yield installation
+
+
+def wait_until(installation: Installation, true: Callable[[], bool]) -> None:
+    """Wait for it, as long as everything runs."""
+    deadline = time.monotonic() + SECONDS_MAX
+    while not true():
+        installation.check()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def test_the_commands_of_the_page_do_what_it_says(
-    world: LetterWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    installation: Installation,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     # The page's position, and the one where such a record lies here.
-    assert (
-        cli.run(["dead-letters", "list", "--reason", "wrong_shape", "--topic", "sales.events", "--json"]) == 0
-    )
+    wrong = ["dead-letters", "list", "--reason", "wrong_shape", "--topic", "sales.events", "--json"]
+    assert cli.run(wrong) == Exit.OK
     ((position,),) = [[one["position"] for one in json.loads(capsys.readouterr().out)["letters"]]]
     said = {}
     for line in lines():
@@ -67,13 +84,28 @@ def test_the_commands_of_the_page_do_what_it_says(
         if into:
             Path(into.strip()).write_text(said[line])
     assert len(said) == 11
-    by_end = {line.partition("   #")[0].rpartition("--")[2].strip(): text for line, text in said.items()}
-    assert "7 dead letters" in said["scv dead-letters list"] and "discarded" in by_end["all"]
-    (event,) = [json.loads(text) for line, text in said.items() if line.startswith("scv events")]
-    assert (event["redriven"], event["event"]["data"]["amount_minor"]) == (position, 4990)
-    # Two records: the corrected one, and the one that was in the wrong topic.
-    assert world.folded() == 2
-    assert {one.action for one in world.marks()} == {"redriven", "discarded"}
+    assert "7 dead letters" in said["scv dead-letters list"]
+    assert "discarded" in said["scv dead-letters list --all"]
+    (shown,) = [text for line, text in said.items() if line.startswith("scv events")]
+    told = {one["redriven"]: one for one in map(json.loads, shown.splitlines())}
+    assert told[position]["event"]["data"]["amount_minor"] == 4990
+    # What the worker makes of it: both broken orders were the same event, so they are one order.
+    assert [one["order_id"] for one in orders_of_ada(installation)] == ["O-9"]
+
+
+def orders_of_ada(installation: Installation) -> list[dict[str, Any]]:
+    """The orders that her profile has, as soon as all records are in it."""
+    ends = installation.ends(DOMAIN_TOPICS)
+    wait_until(installation, lambda: installation.assembled(ends) >= sum(ends.values()))
+    reader = ProfileReader(installation.settings.redis)
+    try:
+        profile = reader.profile(customer_id("crm:4711"), ("sales",))
+        assert profile is not None
+        sales = json.loads(profile.sections["sales"])
+    finally:
+        reader.close()
+    assert sales["order_count"] == len(sales["orders"])
+    return sales["orders"]
 
 
 def test_every_reason_is_explained_where_the_page_sends_to() -> None:
