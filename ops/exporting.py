@@ -82,11 +82,11 @@ def run_export(
     made = Path(tempfile.mkdtemp(prefix=f".{out.name}.partial-", dir=out.parent))
     try:
         exported = Exported(settings.kafka, spans, chosen, as_json=as_json)
-        files = [
-            exported.lane(span, made / f"profiles-{span.lane.partition:05d}{suffix}", opened)
-            for span in spans
-        ]
-        exported.progress.__exit__(None, None, None)
+        with exported.progress:
+            files = [
+                exported.lane(span, made / f"profiles-{span.lane.partition:05d}{suffix}", opened)
+                for span in spans
+            ]
         manifest = _manifest(spans, chosen, format_, files, exported)
         (made / MANIFEST).write_bytes(msgspec.json.format(_write(manifest), indent=2) + b"\n")
         made.chmod(0o755)
@@ -128,7 +128,7 @@ class Exported:
         self._done = 0
         # Each lane is gone through twice: what is last, then what it says.
         total = 2 * sum(span.end - span.start for span in spans)
-        self.progress = Progress("export", total, "records", quiet=as_json).__enter__()
+        self.progress = Progress("export", total, "records", quiet=as_json)
 
     def lane(self, span: Span, path: Path, opened: Callable[[Path], RowFile]) -> Mapping[str, Any]:
         """Write the customers of one lane; what the manifest says of the file."""
