@@ -3,7 +3,7 @@
 Guarantees:
 - A dead letter is there once, however often it was written: from its first instant, with its latest fault.
 - One that is settled is so for good, also when it is written again, after a restart or by a rebuild.
-- Of the newest `RECORDS_MAX` records at first, of at most twice as many later; `complete` says if that is all.
+- It knows the newest `RECORDS_MAX` records, later up to twice as many; `complete` says if that is all.
 - Of a record that no letter can be read from, nothing is made; it is counted.
 """
 
