@@ -24,7 +24,7 @@ from eventlog.topics import PROFILES
 from models.record import Lane, Record
 from ops import cli
 from ops.export_files import GROUP_ROWS_MAX, JsonLines, Parquet
-from ops.export_schema import INSTANT
+from ops.export_schema import INSTANT, schema
 from ops.exporting import HEAD, Chosen, Exported, Span, sections_named
 from ops.failures import Exit, Failure
 from stores.embedded import EmbeddedStore
@@ -112,6 +112,30 @@ def test_parquet_says_the_same_in_typed_columns(world: PublishingWorld, tmp_path
             assert row == {one.name: as_column(one.type, expected[one.name]) for one in table.schema}
             found += 1
     assert found == len(lines)
+
+
+def leaves(kind: pa.DataType, path: str) -> Iterator[tuple[str, pa.DataType]]:
+    """The values inside a type, with the names that lead there."""
+    if pa.types.is_struct(kind):
+        for field in kind:
+            yield from leaves(field.type, f"{path}.{field.name}")
+    elif pa.types.is_list(kind):
+        yield from leaves(kind.value_type, path)
+    else:
+        yield path, kind
+
+
+def test_instants_are_timestamps_amounts_are_whole_numbers_and_no_field_is_missing() -> None:
+    columns = {
+        path: kind
+        for column in schema(sections_named(None))
+        for path, kind in leaves(column.type, column.name)
+    }
+    instants = {path for path in columns if path.endswith(("_at", ".since"))}
+    assert {path for path, kind in columns.items() if kind == INSTANT} == instants and len(instants) > 40
+    minor = [kind for path, kind in columns.items() if path.endswith(("_minor", "_count", "seconds_total"))]
+    assert set(minor) == {pa.int64()} and columns["traits.value"] == pa.string()
+    assert columns["summary.do_not_contact"] == pa.bool_()
 
 
 def test_columns_can_be_asked_of_by_name(world: PublishingWorld, tmp_path: Path) -> None:
