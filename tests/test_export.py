@@ -131,7 +131,7 @@ def test_instants_are_timestamps_amounts_are_whole_numbers_and_no_field_is_missi
         for column in schema(sections_named(None))
         for path, kind in leaves(column.type, column.name)
     }
-    instants = {path for path in columns if path.endswith(("_at", ".since"))}
+    instants = {path for path in columns if path.endswith(("_at", "since"))}
     assert {path for path, kind in columns.items() if kind == INSTANT} == instants and len(instants) > 40
     minor = [kind for path, kind in columns.items() if path.endswith(("_minor", "_count", "seconds_total"))]
     assert set(minor) == {pa.int64()} and columns["traits.value"] == pa.string()
