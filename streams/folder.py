@@ -97,7 +97,7 @@ class Folder:
     ) -> None:
         self.projection = projection
         self._ask_settled = settled
-        self._settled: Mapping[Lane, Collection[int]] = {}
+        self._settled: Mapping[Lane, Collection[int]] | None = None if settled else {}
 
     def look(self) -> None:
         """See what is settled, before lanes are folded from where they stand. LogError."""
@@ -107,9 +107,12 @@ class Folder:
     def fold(self, lane: Lane, prefix: Prefix, cache: Mapping[str, Part], changed: dict[str, Part]) -> Folded:
         """Fold a prefix upon the parts in `changed`, else in `cache`; those after it go into `changed`."""
         folded = Folded()
-        settled = self._settled.get(lane)
+        if self._settled is None:
+            # Whoever owns no lanes (a rebuild) has not looked before.
+            self.look()
+        settled = (self._settled or {}).get(lane, ())
         if lane.topic == COMMAND_TOPIC:
-            self._forward(lane, prefix, folded)
+            self._forward(lane, prefix, folded, settled)
             return folded
         for key, records in prefix.groups.items():
             subject = subject_of(key)
@@ -131,9 +134,8 @@ class Folder:
                 changed[fold.subject] = self._finish(fold, folded)
         return folded
 
-    def _forward(self, lane: Lane, prefix: Prefix, folded: Folded) -> None:
+    def _forward(self, lane: Lane, prefix: Prefix, folded: Folded, settled: Collection[int]) -> None:
         """Commands make no parts: the graph hears of them, in the order of their offsets."""
-        settled = self._settled.get(lane, ())
         for record in sorted((one for group in prefix.groups.values() for one in group), key=_offset):
             if record.offset in settled:
                 continue

@@ -36,7 +36,7 @@ def order(order_id: str, amount: Any = 4990, subject: str = "crm:4711", **envelo
     return json.dumps({**event, **envelope}, separators=(",", ":")).encode()
 
 
-class _Consumed:
+class Consumed:
     """A record as a worker's client has it."""
 
     def __init__(self, record: Record) -> None:
@@ -60,7 +60,6 @@ class LetterWorld:
     def fold(self, topic: str = SALES, *, looking: bool = True) -> tuple[dict[str, Part], list[Any]]:
         """What a worker that reads this topic from the start folds of it: parts, and dead letters."""
         folder = Folder(Projection(Configuration()), SettledOffsets(self.bootstrap) if looking else None)
-        folder.look()
         changed: dict[str, Part] = {}
         letters: list[Any] = []
         by_lane: dict[Lane, list[Record]] = {}
@@ -69,7 +68,7 @@ class LetterWorld:
         for lane, records in sorted(by_lane.items()):
             prefix = Prefix()
             for record in records:
-                consumed: Any = _Consumed(record)
+                consumed: Any = Consumed(record)
                 prefix.groups.setdefault(record.key, []).append(consumed)
             letters += folder.fold(lane, prefix, {}, changed).dead_letters
         return changed, letters

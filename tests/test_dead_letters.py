@@ -11,6 +11,7 @@ import pytest
 
 from eventlog.dead_letters import Asked, LetterIndex, SettledOffsets
 from eventlog.embedded import EmbeddedBroker
+from eventlog.producing import LogProducer
 from eventlog.topics import BILLING, COMMANDS, DEAD_LETTERS, SALES
 from models.dead_letter import DeadLetter, Fault, Reason, wire_dead_letter
 from models.letters import HINTS, REDRIVEN_HEADER, Letter, Position, read_letter
@@ -18,8 +19,18 @@ from models.record import Lane
 from models.rules import IdentityRules
 from ops import cli
 from ops.failures import Exit
+from projections.assembling import Labels
+from projections.folding import Projection
 from projections.redriving import Redriven, redriven
-from tests.letter_world import LetterWorld, order
+from projections.reducers import Configuration
+from stores.embedded import EmbeddedStore
+from stores.redis_store import RedisStore
+from streams.cache import PartCache
+from streams.folder import Folder
+from streams.lane_worker import FoldingWorker
+from streams.lanes import Batch
+from tests import servers
+from tests.letter_world import Consumed, LetterWorld, order
 
 NOW_US = 1_772_361_728_000_000
 LANE = Lane(SALES, 1)
@@ -217,6 +228,32 @@ def test_a_worker_reads_only_what_was_settled_since_it_looked(
         run(world, capsys, "discard", str(one), "--reason-text", "x", "--execute")
         assert one.offset in settled()[one.lane]
     assert settled() == {first.lane: {first.offset, second.offset}}
+
+
+def test_a_worker_that_takes_a_lane_again_knows_what_was_settled_meanwhile(
+    world: LetterWorld, embedded_store: EmbeddedStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world.write((SALES, b"crm:4711", order("O-1")), (SALES, b"crm:4711", b"{"))
+    position = Position.parse(world.bury()[0])
+    lane, records = position.lane, [Consumed(record) for record in world.records()]
+    servers.empty_store(embedded_store.url)
+    store = RedisStore(embedded_store.url, "g1", 3)
+    folder = Folder(Projection(Configuration()), SettledOffsets(world.bootstrap))
+    with LogProducer(world.bootstrap) as outlet:
+        worker = FoldingWorker(
+            store, outlet, folder, Labels("g1", "c-test"), name="w", link_topic="scv.g1.links",
+            cache=PartCache(2**20), clock_ms=lambda: 0, wait=lambda _: None,
+        )  # fmt: skip
+        worker.take([lane])
+        assert worker.step([Batch(lane, 0, records, 2, 2)]) == {}
+        assert (worker.counters.events, worker.counters.dead_letters) == (1, 1)
+        run(world, capsys, "discard", str(position), "--reason-text", "x", "--execute")
+        # The store goes back: the lane is folded from its start once more.
+        servers.empty_store(embedded_store.url)
+        worker.take([lane])
+        assert worker.step([Batch(lane, 0, records, 2, 2)]) == {}
+    assert (worker.counters.events, worker.counters.dead_letters) == (2, 1)
+    store.close()
 
 
 def test_what_is_still_wrong_stays_and_the_others_go(
