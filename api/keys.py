@@ -29,7 +29,7 @@ SCOPES = {
     "events:write": "write events",
     "identity:write": "link and unlink identities",
     "privacy:write": "order erasures and exports",
-    "ops": "see how the installation is doing",
+    "ops": "see how the installation is doing; redrive and discard dead letters",
 }
 # What a scope brings along.
 IMPLIED = {"profile:read.pii": ("profile:read",)}

@@ -236,11 +236,11 @@ def media_type_of(request: Request) -> str:
     return (header_of(request, "content-type") or "").partition(";")[0].strip().lower()
 
 
-async def read_model(request: Request, model: type[Model]) -> Model:
+async def read_model(request: Request, model: type[Model], limit: int = BODY_BYTES_MAX) -> Model:
     """The body as this model. Problem."""
     if media_type_of(request) not in ("application/json", ""):
         raise Problem("unsupported_media_type", "send application/json")
-    body = await read_body(request)
+    body = await read_body(request, limit)
     try:
         value = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

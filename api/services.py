@@ -27,6 +27,7 @@ from api.metrics import Metrics
 from api.readiness import Readiness
 from eventlog.acknowledged import AcknowledgedProducer
 from eventlog.admin import lane_ends
+from eventlog.dead_letters import LetterIndex
 from eventlog.producing import LogProducer
 from models.catalogue import COMMAND_TOPIC, DOMAIN_TOPICS
 from models.record import Lane
@@ -88,6 +89,8 @@ class Services:
         self._links_end: dict[str, Shared[int]] = {}
         self.changes = ChangeFeed(plan.kafka)
         self.merges = MergeHistory(plan.kafka)
+        self.letters = LetterIndex(plan.kafka)
+        self.settling = asyncio.Lock()
         self.metrics = Metrics(self)
         self._watching = asyncio.create_task(self.lags.run())
 

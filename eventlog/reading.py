@@ -34,7 +34,7 @@ PLACES_FETCH_BYTES = 64 * 1024
 PLACES_SILENCE_SECONDS_MAX = 5.0
 
 # Errors after which no waiting helps; librdkafka retries the others by itself.
-_FINAL_ERRORS = (
+FINAL_ERRORS = (
     KafkaError._AUTO_OFFSET_RESET,
     KafkaError.OFFSET_OUT_OF_RANGE,
     KafkaError._UNKNOWN_TOPIC,
@@ -142,6 +142,19 @@ def _headers(message: Message) -> list[tuple[str, bytes | None]]:
     return [(name, value if isinstance(value, bytes) else None) for name, value in pairs]
 
 
+def record_of(message: Message) -> Record:
+    """The record that a message without error is."""
+    return Record(
+        message.topic() or "",
+        message.partition() or 0,
+        message.offset() or 0,
+        message.timestamp()[1],
+        message.key(),  # type: ignore[arg-type]  # bytes, since nothing decodes it
+        message.value(),  # type: ignore[arg-type]
+        _headers(message),
+    )
+
+
 def ranges_up_to(bootstrap: str, topics: Collection[str]) -> dict[tuple[str, int], tuple[int, int]]:
     """The ranges that hold all of these topics as they are now: what a rebuild reads."""
     return {lane: (held.earliest, held.end) for lane, held in lane_ends(bootstrap, topics).items()}
@@ -228,17 +241,7 @@ class _RangeReader:
                 # Compaction or a transaction's marker took the last offsets of the range.
                 self._let_go(lane)
             else:
-                batch.append(
-                    Record(
-                        topic,
-                        partition,
-                        offset,
-                        message.timestamp()[1],
-                        message.key(),
-                        message.value(),
-                        _headers(message),
-                    )
-                )
+                batch.append(record_of(message))
                 self._next[lane] = offset + 1
                 if offset + 1 >= end:
                     self._let_go(lane)
@@ -249,7 +252,7 @@ class _RangeReader:
             if lane is not None and lane in self._ends and offset >= self._ends[lane]:
                 self._let_go(lane)
             return
-        if error.code() in _FINAL_ERRORS or error.fatal():
+        if error.code() in FINAL_ERRORS or error.fatal():
             raise ReadFailed(f"{self._bootstrap}: {error.str()}, {self._left()}")
 
     def _let_go(self, lane: tuple[str, int]) -> None:

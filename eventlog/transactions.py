@@ -10,9 +10,9 @@ Guarantees:
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
 
@@ -27,6 +27,9 @@ TRANSACTION_MS_MAX = 30_000
 RETRY_BACKOFF_MS = 5
 BUFFER_KB_MAX = 64 * 1024
 
+# What librdkafka calls "unassigned": its partitioner chooses.
+_BY_KEY = -1
+
 _FENCED = (
     KafkaError._FENCED,
     KafkaError.INVALID_PRODUCER_EPOCH,
@@ -40,6 +43,16 @@ _unheard.addHandler(logging.NullHandler())
 _unheard.propagate = False
 
 Entry = tuple[bytes, bytes | None, list[tuple[str, bytes]]]
+
+
+class Outgoing(NamedTuple):
+    """A record of any topic. Without a partition its lane follows from its key, as with other producers."""
+
+    topic: str
+    partition: int | None
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes | None]] = ()
 
 
 class Fenced(LogError):
@@ -59,6 +72,7 @@ class TransactionalProducer:
                 "transactional.id": transactional_id,
                 "transaction.timeout.ms": TRANSACTION_MS_MAX,
                 "compression.type": "lz4",
+                "partitioner": "murmur2_random",
                 "linger.ms": 5,
                 "retry.backoff.ms": RETRY_BACKOFF_MS,
                 "queue.buffering.max.kbytes": BUFFER_KB_MAX,
@@ -99,6 +113,23 @@ class TransactionalProducer:
         if entries and not last:
             raise LogUnavailable(f"{self._bootstrap}: {self.name}: no offset for the last record")
         return last[0] if last else None
+
+    def write_all(self, records: Sequence[Outgoing], point: Callable[[str], None] = lambda _: None) -> None:
+        """Write these records, whole or not at all. Fenced, or another LogError: then open anew, and look.
+
+        `point(name)` is called between the steps, so that a test can stop there.
+        """
+        with self._asking("write"):
+            self._client.begin_transaction()
+            for number, one in enumerate(records):
+                lane = _BY_KEY if one.partition is None else one.partition
+                self._produce(one.topic, one.value, one.key, partition=lane, headers=list(one.headers))
+                if not number:
+                    self._client.flush(ANSWER_SECONDS_MAX)
+                    point("after the first record")
+            self._client.flush(ANSWER_SECONDS_MAX)
+            point("before the commit")
+            self._client.commit_transaction(ANSWER_SECONDS_MAX)
 
     def close(self) -> None:
         """Drop what waits; what is unfinished ends when the id is opened again, or by its time limit."""

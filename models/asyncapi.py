@@ -23,12 +23,13 @@ from models.catalogue import (
     DOMAIN_TOPICS,
     MERGES_TOPIC,
     PROFILES_TOPIC,
+    SETTLED_TOPIC,
     SIGNALS_TOPIC,
     event_model,
     types_of,
 )
 from models.published import SnapshotEvent, TombstoneHeaders
-from models.schemas import DeadLetterEvent, MergeEvent, SchemaGenerator
+from models.schemas import DeadLetterEvent, MergeEvent, SchemaGenerator, SettledEvent
 
 ASYNCAPI = "3.0.0"
 CLOUD_EVENT = "application/cloudevents+json"
@@ -86,6 +87,10 @@ def _channels() -> tuple[_Channel, ...]:
         _Channel(
             DEAD_LETTER_TOPIC, "send", "Records that could not be folded, with the reason.",
             (_Message("scv.dead_letter", _said(DeadLetterEvent), DeadLetterEvent),),
+        ),
+        _Channel(
+            SETTLED_TOPIC, "send", "What became of dead letters: redriven or discarded, by whom and why.",
+            (_Message("scv.dead_letter_settled", _said(SettledEvent), SettledEvent),),
         ),
         _Channel(AUDIT_TOPIC, "send", "Who has seen what of whom.", ()),
     )  # fmt: skip

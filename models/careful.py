@@ -50,6 +50,16 @@ def read(topic: str, key: bytes | None, value: bytes | None, headers: Headers, l
         return Fault(Reason.TOO_DEEP, "", f"nested deeper than {DEPTH_MAX} levels")
 
 
+def envelope_of(value: bytes | None, headers: Headers) -> dict[str, Any] | Fault:
+    """The CloudEvent as one object, from either mode, whatever is wrong inside it; or why there is none."""
+    try:
+        return _envelope(value, headers)
+    except _Faulty as faulty:
+        return faulty.fault
+    except RecursionError:
+        return Fault(Reason.TOO_DEEP, "", f"nested deeper than {DEPTH_MAX} levels")
+
+
 def _read(topic: str, key: bytes | None, value: bytes | None, headers: Headers, log_us: int) -> Event:
     envelope = _envelope(value, headers)
     wire_type = envelope.get("type")

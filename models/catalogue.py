@@ -27,6 +27,7 @@ TOPIC_OF_DOMAIN: Mapping[str, str] = {
 DOMAIN_TOPICS: tuple[str, ...] = ("marketing.events", "sales.events", "service.events", "billing.events")
 COMMAND_TOPIC = "identity.commands"
 DEAD_LETTER_TOPIC = "scv.dead-letters"
+SETTLED_TOPIC = "scv.dead-letters.settled"
 CHANGES_TOPIC = "scv.changes"
 MERGES_TOPIC = "customer.merges"
 PROFILES_TOPIC = "customer.profiles"

@@ -77,6 +77,29 @@ class DeadLetterEvent(Shape):
     data: DeadLetterData
 
 
+class SettledData(Shape):
+    """Who decided what becomes of a dead letter, and why."""
+
+    actor: str
+    reason: Annotated[str | None, Field(description="Why, in the actor's words.")]
+    topic: Annotated[str | None, Field(description="Where a redriven one went; null for a discarded one.")]
+    corrected: Annotated[bool, Field(description="Whether it was corrected before it was redriven.")]
+    keyid: Annotated[str | None, Field(description="The API key it came through; null for the command line.")]
+
+
+class SettledEvent(Shape):
+    """A record of `scv.dead-letters.settled`: what became of a dead letter, once and for all."""
+
+    specversion: Literal["1.0"]
+    id: str
+    source: Literal["scv"]
+    type: Literal["scv.dead_letter_redriven", "scv.dead_letter_discarded"]
+    time: Instant
+    subject: Annotated[str, Field(description="The dead letter's id, `sales.events-5@1042`; also the key.")]
+    datacontenttype: Literal["application/json"]
+    data: SettledData
+
+
 class MergedCustomer(Shape):
     """A customer before or after."""
 
@@ -157,6 +180,11 @@ def dead_letter_schema() -> dict[str, Any]:
     return _schema(DeadLetterEvent, f"{ROOT}/dead_letter/1", "scv.dead_letter")
 
 
+def settled_schema() -> dict[str, Any]:
+    """The schema of a record of `scv.dead-letters.settled`."""
+    return _schema(SettledEvent, f"{ROOT}/settled/1", "scv.dead-letters.settled")
+
+
 def merge_schema() -> dict[str, Any]:
     """The schema of a record of `customer.merges`."""
     return _schema(MergeEvent, f"{ROOT}/merge/1", "customer.merges")
@@ -186,6 +214,7 @@ def files() -> Mapping[str, str]:
         "profile.json": profile_schema(),
         "dead_letter.json": dead_letter_schema(),
         "merge.json": merge_schema(),
+        "settled.json": settled_schema(),
         "snapshot.json": snapshot_schema(),
     }
     for wire_type, kind in EVENT_TYPES.items():

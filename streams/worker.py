@@ -15,6 +15,7 @@ from collections.abc import Callable
 
 import redis
 
+from eventlog.dead_letters import SettledOffsets
 from eventlog.producing import LogProducer
 from eventlog.topics import link_log
 from models.catalogue import COMMAND_TOPIC, DOMAIN_TOPICS
@@ -57,7 +58,7 @@ def lane_worker(settings: Settings, point: Callable[[str], None] = lambda _: Non
     folding = FoldingWorker(
         store(folding_clock),
         TimedOutlet(outlet, folding_clock),
-        Folder(Projection(Configuration(trust=settings.trust, rules=rules))),
+        Folder(Projection(Configuration(trust=settings.trust, rules=rules)), SettledOffsets(settings.kafka)),
         labels,
         name=name,
         link_topic=links,
