@@ -106,6 +106,25 @@ class PublishingStore:
             raise StoreAway("Redis holds no generation yet; start `scv worker`")
         return active
 
+    def unpublished(
+        self, active: Active, customer_ids: Sequence[str], lane: str
+    ) -> tuple[list[str], int | None]:
+        """Those of whom there may be something to tell, by their versions alone; and the lane's cursor.
+
+        While a generation is built, and in a walk that was begun before, most are published as they are.
+        """
+        keys = Keys(active.generation)
+        pipe = self._client.pipeline(transaction=False)
+        for customer_id in customer_ids:
+            pipe.hget(keys.profile(customer_id), "version")
+            pipe.hget(published_key(customer_id), "version")
+        pipe.hget(cursor_key(lane), "published")
+        with asking("what was published"):
+            *versions, cursor = pipe.execute()
+        named = zip(customer_ids, versions[::2], versions[1::2], strict=True)
+        left = [one for one, now, known in named if _may_be_told(active, now, known)]
+        return left, None if cursor is None else int(cursor)
+
     def read(
         self, active: Active, customer_ids: Sequence[str], lane: str
     ) -> tuple[dict[str, Found], int | None]:
@@ -181,6 +200,15 @@ class PublishingStore:
     def close(self) -> None:
         """Let go of the connection."""
         self._client.close()
+
+
+def _may_be_told(active: Active, now: bytes | None, known: bytes | None) -> bool:
+    if known is None:
+        return now is not None
+    published = PublishedVersion.parse(known.decode())
+    if now is None or published.promotion > active.promotion:
+        return published.promotion != active.promotion
+    return published < PublishedVersion.parse(f"{active.promotion}.{now.decode()}")
 
 
 def _known(fields: Mapping[bytes, bytes]) -> Known | None:

@@ -120,18 +120,23 @@ class LanePublisher:
         """Customers as they are, some megabytes at a time; and whether these are the last."""
         found: dict[str, Found] = {}
         size = 0
+        names, cursor = self.store.unpublished(active, names, self.lane)
+        self._compare(cursor)
         for at in range(0, len(names), READ_AT_ONCE):
             if size >= PORTION_BYTES_MAX:
                 yield found, False
                 found, size = {}, 0
             some, cursor = self.store.read(active, names[at : at + READ_AT_ONCE], self.lane)
-            if cursor != self.state.published:
-                raise StoreAway(
-                    f"{self.lane}: Redis holds another state of what was published than was left there"
-                )
+            self._compare(cursor)
             found |= some
             size += sum(_size(one) for one in some.values())
         yield found, True
+
+    def _compare(self, cursor: int | None) -> None:
+        if cursor != self.state.published:
+            raise StoreAway(
+                f"{self.lane}: Redis holds another state of what was published than was left there"
+            )
 
     def _due(self, active: Active, found: Mapping[str, Found]) -> list[Snapshot]:
         latest = max((one.known.version.promotion for one in found.values() if one.known), default=0)
