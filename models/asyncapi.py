@@ -21,6 +21,7 @@ from models.catalogue import (
     COMMAND_TOPIC,
     DEAD_LETTER_TOPIC,
     DOMAIN_TOPICS,
+    GENERATIONS_TOPIC,
     MERGES_TOPIC,
     PROFILES_TOPIC,
     SETTLED_TOPIC,
@@ -28,6 +29,7 @@ from models.catalogue import (
     event_model,
     types_of,
 )
+from models.promotion import PromotionEvent
 from models.published import SnapshotEvent, TombstoneHeaders
 from models.schemas import DeadLetterEvent, MergeEvent, SchemaGenerator, SettledEvent
 
@@ -76,7 +78,15 @@ def _channels() -> tuple[_Channel, ...]:
             PROFILES_TOPIC, "send", "Every customer's profile by customer id; compacted: the latest stays.",
             (
                 _Message("customer.profile_changed", _said(SnapshotEvent), SnapshotEvent),
-                _Message("customer.profile_merged", _said(TombstoneHeaders), None, TombstoneHeaders),
+                _Message(
+                    "customer.profile_merged", "A customer that was merged away.", None, TombstoneHeaders
+                ),
+                _Message(
+                    "customer.profile_removed",
+                    "A customer that a promoted generation does not know.",
+                    None,
+                    TombstoneHeaders,
+                ),
             ),
         ),
         _Channel(SIGNALS_TOPIC, "send", "What somebody should act upon; empty until scv knows signals.", ()),
@@ -91,6 +101,10 @@ def _channels() -> tuple[_Channel, ...]:
         _Channel(
             SETTLED_TOPIC, "send", "What became of dead letters: redriven or discarded, by whom and why.",
             (_Message("scv.dead_letter_settled", _said(SettledEvent), SettledEvent),),
+        ),
+        _Channel(
+            GENERATIONS_TOPIC, "send", "Which generation readers see, from when on, by whom and why.",
+            (_Message("scv.generations", _said(PromotionEvent), PromotionEvent),),
         ),
         _Channel(AUDIT_TOPIC, "send", "Who has seen what of whom.", ()),
     )  # fmt: skip
