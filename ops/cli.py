@@ -18,6 +18,7 @@ from ops.failures import Exit, Failure, failure_of, one_line, traced
 from ops.http_cli import keys_app, serve
 from ops.identity_cli import identity_app
 from ops.options import ActiveGeneration, AsJson, Generation, Kafka, MetricsPort, Redis, SessionTimeout
+from ops.rebuild_cli import rebuild_app
 
 app = typer.Typer(
     name="scv", no_args_is_help=True, rich_markup_mode="rich", pretty_exceptions_enable=False,
@@ -29,6 +30,7 @@ topics_app = typer.Typer(no_args_is_help=True, help="The topics of the event log
 app.add_typer(topics_app, name="topics")
 app.add_typer(identity_app, name="identity")
 app.add_typer(keys_app, name="keys")
+app.add_typer(rebuild_app, name="rebuild")
 
 
 @app.command()

@@ -3,10 +3,10 @@
 Invariants:
 - The parts are, byte for byte, those that `FoldingWorker` makes of the same records.
 - A lane is folded in windows, which depend on nothing but the log: whoever folds one writes the same bytes.
-  Each subject of a window is folded and written once, in calls of at most 256 parts. Every call compares the
+  Each subject of a window is folded and written once, in calls of at most 256 parts. Each call compares the
   stored checkpoint, and the last one moves it to the window's end.
-- Killed within a window, some of its parts are written. A part knows the offset of its last record, and whoever
-  goes on leaves such a part as it is.
+- Killed within a window, some of its parts are written. A part knows the offset of its last record, and
+  whoever goes on leaves such a part as it is.
 - Until it is done, a lane's checkpoint is a number at which no ordinary worker takes a lane up.
 - Dead letters are counted, not written: whoever folds the log live has written them. Nothing is marked:
   all customers are assembled afterwards.
@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from models.link import wire_link_fact
 from models.record import Lane, Record
-from projections.parts import last_offset, unpack
+from projections.parts import Part, unpack
 from stores.store import Commit, PartWrite, Store
 from streams.assembler import Outlet
 from streams.cache import PartCache
@@ -82,7 +82,7 @@ class BulkFolder:
         self.cache, self.read, self.clock_ms, self.point = cache, read, clock_ms, point
 
     def fold(self, task: LaneFold, told: Callable[[int], None]) -> None:
-        """Fold a lane to its end, from wherever it stands; `told` hears of records folded. StoreAway, LogError.
+        """Fold a lane to its end, wherever it stands; `told` hears of records folded. StoreAway, LogError.
 
         A lane that an ordinary worker has by now is left to it.
         """
@@ -130,7 +130,7 @@ class BulkFolder:
                 group.append(record)
         if not fresh:
             self._load(lane, prefix, start)
-        changed: dict[str, object] = {}
+        changed: dict[str, Part] = {}
         folded = self.folder.fold(lane, prefix, self.cache.of(lane), changed)
         self._acknowledge(lane, folded)
         self.point("before commit")
@@ -150,7 +150,7 @@ class BulkFolder:
             if packed is None:
                 continue
             part = unpack(packed)
-            if last_offset(part) >= start:
+            if part.offset >= start:
                 del prefix.groups[named[subject]]
             self.cache.put(lane, subject, part, len(packed))
 

@@ -82,7 +82,7 @@ class Crew:
     ) -> Iterator[Any]:
         """Have these tasks done; gives each task as it is done. CrewFailed.
 
-        `told(n)` hears that so much more is done. Nobody goes on, and nobody begins, while `may_go_on` says no.
+        `told(n)` hears that so much more is done. Nobody goes on, or begins, while `may_go_on` says no.
         """
         waiting = iter(tasks)
         doing: dict[Connection, Any] = {}
@@ -130,7 +130,9 @@ class Crew:
 
 
 def _work(
-    connection: Connection, prepare: Callable[..., AbstractContextManager[Perform]], arguments: tuple[Any, ...]
+    connection: Connection,
+    prepare: Callable[..., AbstractContextManager[Perform]],
+    arguments: tuple[Any, ...],
 ) -> None:
     """What a process of a crew does, until there is nothing more, or nobody to do it for."""
     # Ctrl-C at the terminal reaches all of them; who started them decides.
