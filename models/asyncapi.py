@@ -21,12 +21,14 @@ from models.catalogue import (
     COMMAND_TOPIC,
     DEAD_LETTER_TOPIC,
     DOMAIN_TOPICS,
+    GENERATIONS_TOPIC,
     MERGES_TOPIC,
     PROFILES_TOPIC,
     SIGNALS_TOPIC,
     event_model,
     types_of,
 )
+from models.promotion import PromotionEvent
 from models.published import SnapshotEvent, TombstoneHeaders
 from models.schemas import DeadLetterEvent, MergeEvent, SchemaGenerator
 
@@ -86,6 +88,10 @@ def _channels() -> tuple[_Channel, ...]:
         _Channel(
             DEAD_LETTER_TOPIC, "send", "Records that could not be folded, with the reason.",
             (_Message("scv.dead_letter", _said(DeadLetterEvent), DeadLetterEvent),),
+        ),
+        _Channel(
+            GENERATIONS_TOPIC, "send", "Which generation readers see, from when on, by whom and why.",
+            (_Message("scv.generations", _said(PromotionEvent), PromotionEvent),),
         ),
         _Channel(AUDIT_TOPIC, "send", "Who has seen what of whom.", ()),
     )  # fmt: skip

@@ -32,6 +32,7 @@ MERGES_TOPIC = "customer.merges"
 PROFILES_TOPIC = "customer.profiles"
 SIGNALS_TOPIC = "customer.signals"
 AUDIT_TOPIC = "scv.audit"
+GENERATIONS_TOPIC = "scv.generations"
 
 Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
 

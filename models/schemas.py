@@ -23,6 +23,7 @@ from models.fields import Instant, SubjectName
 from models.merge import EdgeStatus, EdgeStrength, Kind
 from models.profile import CustomerId, Profile
 from models.profile_sections import Moment
+from models.promotion import PromotionEvent
 from models.published import SnapshotEvent
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -167,6 +168,11 @@ def snapshot_schema() -> dict[str, Any]:
     return _schema(SnapshotEvent, f"{ROOT}/snapshot/1", "customer.profiles")
 
 
+def promotion_schema() -> dict[str, Any]:
+    """The schema of a record of `scv.generations`."""
+    return _schema(PromotionEvent, f"{ROOT}/promotion/1", "scv.generations")
+
+
 class SchemaGenerator(GenerateJsonSchema):
     """Pydantic's, which sorts all keys but the names of properties; those keep the order of the models."""
 
@@ -186,6 +192,7 @@ def files() -> Mapping[str, str]:
         "profile.json": profile_schema(),
         "dead_letter.json": dead_letter_schema(),
         "merge.json": merge_schema(),
+        "promotion.json": promotion_schema(),
         "snapshot.json": snapshot_schema(),
     }
     for wire_type, kind in EVENT_TYPES.items():

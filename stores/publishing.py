@@ -9,16 +9,14 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import Any, NamedTuple
 
-import redis
-
 from projections.snapshot import PublishedVersion, Told
-from stores.connection import connect
+from stores.connection import asking, connect
 from stores.keys import ACTIVE, Keys
+from stores.promotion import Active, parse_active
 from stores.reading import GenerationView, StoredProfile
 from stores.store import StoreAway
 
@@ -27,13 +25,6 @@ ANSWER_SECONDS = 30.0
 KEYS_PER_CALL = 256
 # What a client that was away for a moment catches up with; about 150 bytes each.
 FEED_ENTRIES_MAX = 100_000
-
-
-class Active(NamedTuple):
-    """The generation that readers see, and the number of its promotion."""
-
-    generation: str
-    promotion: int
 
 
 class Known(NamedTuple):
@@ -79,17 +70,16 @@ class PublishingStore:
     def prepare(self) -> None:
         """Install the server-side functions; harmless when they are there."""
         code = files("stores").joinpath("publishing.lua").read_bytes()
-        with _asking("FUNCTION LOAD"):
+        with asking("FUNCTION LOAD"):
             self._client.execute_command("FUNCTION", "LOAD", "REPLACE", code)
 
     def active(self) -> Active:
         """The generation that is published. StoreAway while there is none."""
-        with _asking("scv:active"):
+        with asking("scv:active"):
             stored = self._client.get(ACTIVE)
         if stored is None:
             raise StoreAway("Redis holds no generation yet; start `scv worker`")
-        generation, promotion = stored.decode().split()
-        return Active(generation, int(promotion))
+        return parse_active(stored)
 
     def read(
         self, active: Active, customer_ids: Sequence[str], lane: str
@@ -97,7 +87,7 @@ class PublishingStore:
         """These customers; and the lane's cursor, read after them: where it stands they were complete."""
         view = GenerationView(self._client, active.generation)
         pipe = self._client.pipeline(transaction=False)
-        with _asking("what was published"):
+        with asking("what was published"):
             for customer_id in customer_ids:
                 pipe.hgetall(published_key(customer_id))
             published = pipe.execute()
@@ -113,7 +103,7 @@ class PublishingStore:
         """The customer that each of these merged ones stands for now; those only of whom that is clear."""
         if not merged:
             return {}
-        with _asking("whom merged customers stand for"):
+        with asking("whom merged customers stand for"):
             now = GenerationView(self._client, active.generation).follow(merged).now
         return {one: ends[0] for one, ends in now.items() if len(ends) == 1 and ends[0] != one}
 
@@ -122,7 +112,7 @@ class PublishingStore:
         pipe = self._client.pipeline(transaction=False)
         for lane in lanes:
             pipe.hget(cursor_key(lane), "published")
-        with _asking("cursors"):
+        with asking("cursors"):
             return {
                 lane: None if stored is None else int(stored)
                 for lane, stored in zip(lanes, pipe.execute(), strict=True)
@@ -147,12 +137,12 @@ class PublishingStore:
                 "sections": ",".join(entry.sections),
             }  # fmt: skip
             pipe.xadd(Keys(generation or "").feed, fields, maxlen=FEED_ENTRIES_MAX, approximate=False)
-        with _asking("scv_published"):
+        with asking("scv_published"):
             pipe.execute()
 
     def mark(self, lane: str, expected: int | None, offset: int) -> bool:
         """Move a lane's cursor; False when it does not stand where it was expected."""
-        with _asking("scv_mark"):
+        with asking("scv_mark"):
             before = "" if expected is None else expected
             answer = self._client.execute_command("FCALL", "scv_mark", 1, cursor_key(lane), before, offset)
         return answer == 1
@@ -168,11 +158,3 @@ def _known(fields: Mapping[bytes, bytes]) -> Known | None:
         return None
     version, state = PublishedVersion.parse(held.pop("version")), held.pop("state")
     return Known(version, state, held)
-
-
-@contextmanager
-def _asking(what: str) -> Iterator[None]:
-    try:
-        yield
-    except redis.RedisError as error:
-        raise StoreAway(f"Redis did not answer ({what}): {error}") from None

@@ -24,6 +24,7 @@ from projections.assembling import Labels
 from projections.folding import Projection
 from projections.reducers import Configuration
 from stores.connection import claim_generation, connect
+from stores.keys import ACTIVE
 from stores.reading import ProfileReader
 from stores.redis_store import RedisStore
 from stores.store import Entry, ProfileWrite
@@ -54,6 +55,7 @@ class LookupWorld:
         self.store.prepare()
         self.client: Any = connect(url)
         claim_generation(self.client, GENERATION, Settings().shape)
+        self.client.set(ACTIVE, f"{GENERATION} 1")
         self.reader = ProfileReader(url)
         self.log: dict[str, list[Record]] = {}
         self._count = 0
