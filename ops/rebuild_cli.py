@@ -19,6 +19,12 @@ Of = Annotated[
     str | None, typer.Option("--generation", metavar="gN", help="Which one, where there are several.")
 ]
 Execute = Annotated[bool, typer.Option("--execute", help="Do it; without this the plan is shown.")]
+Force = Annotated[bool, typer.Option("--force", help="Even if it is behind; readers may see older views.")]
+Wait = Annotated[
+    float, typer.Option(metavar="SECONDS", help="How long it may take to catch up.", min=0, max=3_600)
+]
+Actor = Annotated[str | None, typer.Option(help="Who decides; the login name without it.")]
+Reason = Annotated[str | None, typer.Option(help="Why, for the record.")]
 Workers = Annotated[int, typer.Option(help="Processes that fold and assemble.", min=1, max=64)]
 Throttle = Annotated[
     int | None,
@@ -99,6 +105,80 @@ def diff(
 
     return run_rebuild_diff(
         kafka=kafka, redis=redis, generation=generation, examples=examples, as_json=as_json
+    )
+
+
+@rebuild_app.command("promote")
+def promote(
+    execute: Execute = False,
+    force: Force = False,
+    wait: Wait = 10.0,
+    actor: Actor = None,
+    reason: Reason = None,
+    generation: Of = None,
+    kafka: Kafka = None,
+    redis: Redis = None,
+    as_json: AsJson = False,
+) -> int:
+    """Let readers see the generation that was built, all of it at once. The old one stays.
+
+    Refused, with exit code 5, while it is behind what readers see now, and
+    before it is whole.
+
+    \b
+    Examples:
+      scv rebuild promote
+      scv rebuild promote --execute --reason "sales by channel"
+    """
+    from ops.rebuild_promote import run_rebuild_promote
+
+    return run_rebuild_promote(
+        back=False,
+        kafka=kafka,
+        redis=redis,
+        generation=generation,
+        actor=actor,
+        reason=reason,
+        wait_seconds=wait,
+        force=force,
+        execute=execute,
+        as_json=as_json,
+    )
+
+
+@rebuild_app.command("rollback")
+def rollback(
+    execute: Execute = False,
+    force: Force = False,
+    wait: Wait = 10.0,
+    actor: Actor = None,
+    reason: Reason = None,
+    kafka: Kafka = None,
+    redis: Redis = None,
+    as_json: AsJson = False,
+) -> int:
+    """Let readers see the generation again that they saw before the last promotion.
+
+    Refused, with exit code 5, while that one is behind: keep workers of it.
+
+    \b
+    Examples:
+      scv rebuild rollback
+      scv rebuild rollback --execute --reason "sales are wrong"
+    """
+    from ops.rebuild_promote import run_rebuild_promote
+
+    return run_rebuild_promote(
+        back=True,
+        kafka=kafka,
+        redis=redis,
+        generation=None,
+        actor=actor,
+        reason=reason,
+        wait_seconds=wait,
+        force=force,
+        execute=execute,
+        as_json=as_json,
     )
 
 

@@ -4,7 +4,8 @@ Invariants:
 - It goes folding, graph, assembling, following; the store remembers how far it is after each step, and
   whoever begins anew goes on from there.
 - The log is folded up to ends fixed when it began; workers follow from there.
-- Of this generation nothing is read before it is promoted: so nobody is told of its profiles either.
+- Of this generation nothing is read before it is promoted. Change notices are sent all the same: by them
+  publishers find whom to publish anew when it is.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ from eventlog.admin import lane_ends
 from eventlog.producing import LogProducer
 from eventlog.reading import read_batches, read_lane
 from eventlog.topics import link_log
-from models.catalogue import CHANGES_TOPIC
 from models.identifiers import is_employee
 from models.link import LinkFact, read_link_fact
 from models.record import Lane
@@ -53,22 +53,6 @@ class Unassembled(Exception):
     """Customers whose profile could not be written."""
 
 
-class Silent:
-    """An outlet for which nobody waits: change notices of a generation that is not active."""
-
-    def __init__(self, outlet: Outlet) -> None:
-        self._outlet = outlet
-
-    def produce(self, topic: str, key: bytes | None, value: bytes | None) -> None:
-        """Hand over one record, unless it is a change notice."""
-        if topic != CHANGES_TOPIC:
-            self._outlet.produce(topic, key, value)
-
-    def flush(self) -> None:
-        """Wait until everything handed over is acknowledged."""
-        self._outlet.flush()
-
-
 def store_of(settings: Settings) -> RedisStore:
     """The generation's store. Its shape is claimed by the rebuild's record."""
     return RedisStore(settings.redis, settings.generation, settings.identity_rules.shared_above)
@@ -78,7 +62,7 @@ def assembler_of(settings: Settings, store: RedisStore, outlet: Outlet) -> Assem
     """Who assembles for the generation."""
     links, labels = Lane(link_log(settings.generation), 0), Labels(settings.generation, settings.config)
     name = f"rebuild.{uuid.uuid4().hex[:12]}"
-    return Assembler(store, Silent(outlet), labels, name, lambda _: None, mending(store, links))
+    return Assembler(store, outlet, labels, name, lambda _: None, mending(store, links))
 
 
 @contextmanager
