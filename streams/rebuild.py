@@ -15,6 +15,7 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
+from typing import NamedTuple
 
 from eventlog.admin import lane_ends
 from eventlog.producing import LogProducer
@@ -49,6 +50,13 @@ LEAST_WINDOW_RECORDS = 1_000
 Show = Callable[[State, int, int, str], None]
 
 
+class Subjects(NamedTuple):
+    """Subjects whose customers are to be assembled; the first of them is the `start`-th of all."""
+
+    start: int
+    names: Sequence[str]
+
+
 class Unassembled(Exception):
     """Customers whose profile could not be written."""
 
@@ -66,8 +74,11 @@ def assembler_of(settings: Settings, store: RedisStore, outlet: Outlet) -> Assem
 
 
 @contextmanager
-def folding(settings: Settings, share: int) -> Iterator[Perform]:
-    """What a process of the crew folds lanes with; `share` of them use the memory for parts together."""
+def working(settings: Settings, share: int) -> Iterator[Perform]:
+    """What a process of the crew folds lanes and assembles customers with.
+
+    `share` of them use the memory for parts together.
+    """
     store = store_of(settings)
     configuration = Configuration(trust=settings.trust, rules=settings.identity_rules)
     with LogProducer(settings.kafka, client_id="scv-rebuild", linger_ms=20) as outlet:
@@ -80,22 +91,16 @@ def folding(settings: Settings, share: int) -> Iterator[Perform]:
             read=lambda lane, start, end: read_batches(settings.kafka, {lane: (start, end)}),
             clock_ms=now_ms,
         )
-        yield folder.fold
-    store.close()
-
-
-@contextmanager
-def assembling(settings: Settings) -> Iterator[Perform]:
-    """What a process of the crew assembles customers with."""
-    store = store_of(settings)
-    with LogProducer(settings.kafka, client_id="scv-rebuild", linger_ms=20) as outlet:
         assembler = assembler_of(settings, store, outlet)
 
-        def assemble(task: tuple[int, Sequence[str]], told: Callable[[int], None]) -> None:
-            assemble_founders(store, assembler, task[1])
-            told(len(task[1]))
+        def perform(task: LaneFold | Subjects, told: Callable[[int], None]) -> None:
+            if isinstance(task, LaneFold):
+                folder.fold(task, told)
+            else:
+                assemble_founders(store, assembler, task.names)
+                told(len(task.names))
 
-        yield assemble
+        yield perform
     store.close()
 
 
@@ -139,12 +144,14 @@ class Rebuilder:
         """Do what is left. StoreAway, LogError, CrewFailed, Unassembled, GraphBegun, the client's errors."""
         self.store.prepare()
         try:
-            while (rebuild := self._rebuild()).state != State.FOLLOWING:
-                {
-                    State.FOLDING: self._fold,
-                    State.GRAPH: self._place,
-                    State.ASSEMBLING: self._assemble,
-                }[rebuild.state](rebuild)
+            with Crew(self.workers, working, self.settings, self.workers) as crew:
+                while (rebuild := self._rebuild()).state != State.FOLLOWING:
+                    if rebuild.state == State.FOLDING:
+                        self._fold(rebuild, crew)
+                    elif rebuild.state == State.GRAPH:
+                        self._place(rebuild)
+                    else:
+                        self._assemble(rebuild, crew)
             return rebuild
         finally:
             self.rebuilds.let_go(self.generation)
@@ -190,7 +197,7 @@ class Rebuilder:
         limit = self.throttle
         return limit is None or self._new <= limit * (time.monotonic() - self._began)
 
-    def _fold(self, rebuild: Rebuild) -> None:
+    def _fold(self, rebuild: Rebuild, crew: Crew) -> None:
         ranges = rebuild.lanes
         at = {
             lane: folded_to(one.next_offset, ranges[lane][0])
@@ -204,10 +211,8 @@ class Rebuilder:
             (lane for lane in ranges if ranges[lane][0] < ranges[lane][1]), key=lambda one: -left[one]
         )
         tasks = [LaneFold(lane, *ranges[lane], rebuild.window_records) for lane in lanes]
-        hands = max(1, min(self.workers, len(tasks)))
-        with Crew(hands, folding, self.settings, hands) as crew:
-            for _ in crew.perform(tasks, self._may_go_on, self._more):
-                pass
+        for _ in crew.perform(tasks, self._may_go_on, self._more):
+            pass
         end = lane_ends(self.settings.kafka, [self.links.topic])[self.links].end
         self.rebuilds.update(self.generation, links_end=end, state=State.GRAPH)
 
@@ -249,22 +254,20 @@ class Rebuilder:
             if fact is not None:
                 yield record.offset + 1, fact
 
-    def _assemble(self, rebuild: Rebuild) -> None:
+    def _assemble(self, rebuild: Rebuild, crew: Crew) -> None:
         subjects = seen_subjects(fact for _, fact in self._facts(rebuild.links_end))
         self.rebuilds.update(self.generation, subjects=len(subjects))
         begun = min(rebuild.assembled, len(subjects))
         self._enter(State.ASSEMBLING, begun, len(subjects), "subjects")
         tasks = [
-            (start, subjects[start : start + SUBJECTS_AT_ONCE])
+            Subjects(start, subjects[start : start + SUBJECTS_AT_ONCE])
             for start in range(begun, len(subjects), SUBJECTS_AT_ONCE)
         ]
-        waiting = {start for start, _ in tasks}
-        hands = max(1, min(self.workers, len(tasks)))
-        with Crew(hands, assembling, self.settings) as crew:
-            for start, _ in crew.perform(tasks, self._may_go_on, self._more):
-                # All before the first one that is not done are: that is where to go on from.
-                waiting.discard(start)
-                self.rebuilds.update(self.generation, assembled=min(waiting, default=len(subjects)))
+        waiting = {one.start for one in tasks}
+        for start, _ in crew.perform(tasks, self._may_go_on, self._more):
+            # All before the first one that is not done are: that is where to go on from.
+            waiting.discard(start)
+            self.rebuilds.update(self.generation, assembled=min(waiting, default=len(subjects)))
         lanes = {lane: (end, {}) for lane, (_, end) in rebuild.lanes.items()}
         self.store.close_marks(lanes)
         self.rebuilds.update(self.generation, state=State.FOLLOWING)
