@@ -208,6 +208,30 @@ def resume(generation: Of = None, kafka: Kafka = None, redis: Redis = None, as_j
     return run_rebuild_pause(paused=False, kafka=kafka, redis=redis, generation=generation, as_json=as_json)
 
 
+def sweep(
+    repair: Annotated[bool, typer.Option("--repair", help="Write again what is wrong.")] = False,
+    generation: Annotated[
+        str | None, typer.Option("--generation", metavar="gN", help="Instead of the active generation.")
+    ] = None,
+    kafka: Kafka = None,
+    redis: Redis = None,
+    as_json: AsJson = False,
+) -> int:
+    """Hold profiles, tombstones and indexes against the identity graph and the parts; exit code 3 if wrong.
+
+    For a store of which a part went back or was changed by hand. Workers go on
+    meanwhile. With --repair it is all written again from graph and parts.
+
+    \b
+    Examples:
+      scv sweep
+      scv sweep --repair
+    """
+    from ops.sweep_command import run_sweep
+
+    return run_sweep(kafka=kafka, redis=redis, generation=generation, repair=repair, as_json=as_json)
+
+
 @rebuild_app.command("drop")
 def drop(
     generation: Annotated[str, typer.Argument(metavar="gN", show_default=False)],
