@@ -18,7 +18,7 @@ from ops.failures import Exit, Failure, failure_of, one_line, traced
 from ops.http_cli import keys_app, serve
 from ops.identity_cli import identity_app
 from ops.options import ActiveGeneration, AsJson, Generation, Kafka, MetricsPort, Redis, SessionTimeout
-from ops.rebuild_cli import rebuild_app, sweep
+from ops.rebuild_cli import reassemble, rebuild_app, sweep
 
 app = typer.Typer(
     name="scv", no_args_is_help=True, rich_markup_mode="rich", pretty_exceptions_enable=False,
@@ -126,6 +126,7 @@ def worker(
 
 app.command("serve")(serve)
 app.command("sweep")(sweep)
+app.command("reassemble")(reassemble)
 
 
 @topics_app.command("create")

@@ -18,6 +18,9 @@ rebuild_app = typer.Typer(
 Of = Annotated[
     str | None, typer.Option("--generation", metavar="gN", help="Which one, where there are several.")
 ]
+Active = Annotated[
+    str | None, typer.Option("--generation", metavar="gN", help="Instead of the active generation.")
+]
 Execute = Annotated[bool, typer.Option("--execute", help="Do it; without this the plan is shown.")]
 Force = Annotated[bool, typer.Option("--force", help="Even if it is behind; readers may see older views.")]
 Wait = Annotated[
@@ -210,9 +213,7 @@ def resume(generation: Of = None, kafka: Kafka = None, redis: Redis = None, as_j
 
 def sweep(
     repair: Annotated[bool, typer.Option("--repair", help="Write again what is wrong.")] = False,
-    generation: Annotated[
-        str | None, typer.Option("--generation", metavar="gN", help="Instead of the active generation.")
-    ] = None,
+    generation: Active = None,
     kafka: Kafka = None,
     redis: Redis = None,
     as_json: AsJson = False,
@@ -230,6 +231,34 @@ def sweep(
     from ops.sweep_command import run_sweep
 
     return run_sweep(kafka=kafka, redis=redis, generation=generation, repair=repair, as_json=as_json)
+
+
+def reassemble(
+    execute: Execute = False,
+    generation: Active = None,
+    throttle: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="At most so many customers a second; else no limit.", min=1),
+    ] = None,
+    kafka: Kafka = None,
+    redis: Redis = None,
+    as_json: AsJson = False,
+) -> int:
+    """Derive all profiles again, after settings were changed that shape no parts. Folds nothing.
+
+    Restart the workers with the new settings first. Begun again it goes on:
+    profiles that show the settings of now (meta.config) are left alone.
+
+    \b
+    Examples:
+      scv reassemble
+      scv reassemble --execute
+    """
+    from ops.reassemble_command import run_reassemble
+
+    return run_reassemble(
+        kafka=kafka, redis=redis, generation=generation, throttle=throttle, execute=execute, as_json=as_json
+    )
 
 
 @rebuild_app.command("drop")
