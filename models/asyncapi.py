@@ -77,7 +77,15 @@ def _channels() -> tuple[_Channel, ...]:
             PROFILES_TOPIC, "send", "Every customer's profile by customer id; compacted: the latest stays.",
             (
                 _Message("customer.profile_changed", _said(SnapshotEvent), SnapshotEvent),
-                _Message("customer.profile_merged", _said(TombstoneHeaders), None, TombstoneHeaders),
+                _Message(
+                    "customer.profile_merged", "A customer that was merged away.", None, TombstoneHeaders
+                ),
+                _Message(
+                    "customer.profile_removed",
+                    "A customer that a promoted generation does not know.",
+                    None,
+                    TombstoneHeaders,
+                ),
             ),
         ),
         _Channel(SIGNALS_TOPIC, "send", "What somebody should act upon; empty until scv knows signals.", ()),

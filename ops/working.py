@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import nullcontext
 
-from eventlog.topics import CHANGES, PROFILES, topic_plan
+from eventlog.topics import CHANGES, GENERATIONS, PROFILES, topic_plan
 from models.settings import Settings
 from ops.answers import say, say_json
 from ops.configured import settings_with
@@ -74,7 +74,7 @@ def run_publisher(*, kafka: str | None, redis: str | None, session_timeout_secon
     settings = settings_with(kafka=kafka, redis=redis, session_timeout_seconds=session_timeout_seconds)
     refuse_unfit_store(settings)
     # A publisher knows no generation: link logs are not its business.
-    refuse_missing_topics(settings, (CHANGES, PROFILES))
+    refuse_missing_topics(settings, (CHANGES, PROFILES, GENERATIONS))
     yield_to_folding()
     from streams.publishing import run
 

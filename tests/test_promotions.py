@@ -123,8 +123,8 @@ def test_whoever_looks_next_finishes_what_a_killed_one_began(quick: World, point
     assert quick.promote("g3", expected).number == expected + 1
 
 
-def test_of_two_who_promote_at_once_the_later_is_refused_and_has_changed_nothing(world: World) -> None:
-    other = ActivePointer(world.redis)
+def test_of_two_who_promote_at_once_the_later_is_refused_and_has_changed_nothing(quick: World) -> None:
+    world, other = quick, ActivePointer(quick.redis)
 
     def meanwhile(point: str) -> None:
         if point == "before record":
