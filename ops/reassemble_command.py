@@ -78,10 +78,6 @@ def _say(generation: str, config: str, counts: tuple[int, int, int], execute: bo
         say(f"{found:,} of {seen:,} profiles of {generation} were derived by other settings than {config}.")
         say("Nothing has been changed. With --execute they are derived again.")
     elif left:
-        say(
-            say(
-                f"{left:,} profiles are derived otherwise still: do workers of {generation} run with {config}?"
-            )
-        )
+        say(say(f"{left:,} profiles are still derived otherwise: do workers of {generation} use {config}?"))
     else:
         say(f"{found:,} profiles of {generation} were derived again; all show {config}.")
