@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -213,6 +214,12 @@ def test_what_is_not_so_or_not_said_is_refused_before_anything_is_written(quick:
     with pytest.raises(PromotionRefused, match="none to roll back to"):
         roll_back(quick.kafka, quick.pointer, 1, **WHO)
     assert len(list(read_topic(quick.kafka, GENERATIONS))) == 1
+
+
+def test_the_example_of_the_page_satisfies_the_schema() -> None:
+    page = (ROOT / "docs" / "topics.md").read_text()
+    (example,) = re.findall(r"^```json\n([^`]*scv\.generation_.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    jsonschema.Draft202012Validator(promotion_schema()).validate(json.loads(example))
 
 
 def test_a_record_that_is_no_promotion_counts_for_nothing(quick: World) -> None:
