@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka import KafkaError as ClientError
+from confluent_kafka.admin import AdminClient
 from kafka import KafkaAdminClient
 from kafka import TopicPartition as AdminTopicPartition
 from kafka.admin import ConfigResource, OffsetSpec
@@ -103,6 +104,18 @@ def delete_topics(bootstrap: str, topics: Collection[str]) -> None:
                     f"{bootstrap}: still lists {', '.join(sorted(left))} after deleting them"
                 )
             time.sleep(0.02)
+
+
+def group_members(bootstrap: str, group: str) -> int:
+    """How many consumers are in a group now; 0 for one that does not exist. LogUnavailable."""
+    client = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
+    try:
+        described = client.describe_consumer_groups([group], request_timeout=ANSWER_SECONDS_MAX)
+        return len(described[group].result(ANSWER_SECONDS_MAX).members)
+    except KafkaException as failed:
+        if failed.args[0].code() == ClientError.GROUP_ID_NOT_FOUND:
+            return 0
+        raise LogUnavailable(f"{bootstrap}: group {group}: {failed.args[0].str()}") from failed
 
 
 def describe_topics(bootstrap: str) -> dict[str, int]:

@@ -21,6 +21,7 @@ from ops.http_cli import keys_app, serve
 from ops.identity_cli import identity_app
 from ops.letters_cli import letters_app
 from ops.options import ActiveGeneration, AsJson, Generation, Kafka, MetricsPort, Redis, SessionTimeout
+from ops.rebuild_cli import reassemble, rebuild_app, sweep
 
 app = typer.Typer(
     name="scv", no_args_is_help=True, rich_markup_mode="rich", pretty_exceptions_enable=False,
@@ -34,6 +35,7 @@ app.add_typer(identity_app, name="identity")
 app.add_typer(keys_app, name="keys")
 app.add_typer(events_app, name="events")
 app.add_typer(letters_app, name="dead-letters")
+app.add_typer(rebuild_app, name="rebuild")
 
 
 @app.command()
@@ -129,6 +131,8 @@ def worker(
 
 app.command("serve")(serve)
 app.command("export")(export)
+app.command("sweep")(sweep)
+app.command("reassemble")(reassemble)
 
 
 @topics_app.command("create")

@@ -61,6 +61,7 @@ def run_worker(
     )
     refuse_unfit_store(settings)
     refuse_missing_topics(settings)
+    refuse_unbuilt(settings)
     with PublisherBeside(settings) if publish else nullcontext():
         # Last, because it imports Faust: a wrong address is told at once.
         from streams.worker import run
@@ -104,6 +105,24 @@ def refuse_unfit_store(settings: Settings) -> None:
         ) from None
     finally:
         client.close()
+
+
+def refuse_unbuilt(settings: Settings) -> None:
+    """Failure while a rebuild of this generation has not come to the point from where workers follow."""
+    from stores.connection import connect
+    from stores.rebuilding import READABLE, Rebuilds
+
+    client = connect(settings.redis)
+    try:
+        rebuild = Rebuilds(client).get(settings.generation)
+    finally:
+        client.close()
+    if rebuild is not None and rebuild.state not in READABLE:
+        name = settings.generation
+        raise Failure(
+            Exit.REFUSED,
+            f"generation {name} is not built yet ({rebuild.state}); `scv rebuild status --generation {name}`",
+        )
 
 
 def refuse_missing_topics(settings: Settings, needed: Sequence[str] = ()) -> None:

@@ -252,6 +252,20 @@ class RedisStore:
                 )
         return answers
 
+    def rewrite(self, profiles: Sequence[ProfileWrite]) -> list[bool]:
+        """Write whole profiles again at the version that they have; False where another one is stored."""
+        pipe = self._pipe()
+        for chunk in _chunks(profiles, KEYS_PER_CALL):
+            keys = [self.keys.profile(one.customer_id) for one in chunk]
+            args: list[Any] = []
+            for one in chunk:
+                args += (one.version, one.founder, one.writer, len(one.sections))
+                for name, section in one.sections.items():
+                    args += (name, section)
+            pipe.add("FCALL", "scv_rewrite", len(keys), *keys, *args)
+        with _asking("scv_rewrite"):
+            return [answer == 1 for call in pipe.execute() for answer in call]
+
     def place(self, memberships: Mapping[str, Membership], entries: Mapping[str, Entry]) -> None:
         """Write where subjects are and whom names lead to, each unless a later stamp is there."""
         placed = [(self.keys.membership(name), one.stamp, _write(one)) for name, one in memberships.items()]

@@ -19,6 +19,7 @@ from benchmarks import (
     live,
     lookup,
     memory,
+    rebuild,
     report,
     stages,
     usage,
@@ -267,6 +268,18 @@ def test_growth_is_measured_in_customers_workers_and_histories(
     assert [len(one["cpu_seconds_each"]) for one in result["workers"]] == [2]
     assert [one["history_events"] for one in result["history"]] == [10]
     assert said[0].startswith("customers")
+
+
+@needs_linux
+@pytest.mark.campaign
+def test_bulk_is_measured_beside_live(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sizes = ["--events", "3000", "--subjects", "100", "--workers", "1", "--workers", "2"]
+    assert rebuild.main([*sizes, "--broker", "embedded", "--out", str(tmp_path / "r.json")]) == 0
+    said = capsys.readouterr().out.splitlines()
+    result = json.loads(said[-1])
+    assert [one["workers"] for one in result["bulk"]] == [1, 2]
+    assert all(0 < one["events"] <= 3_000 for one in result["bulk"])
+    assert all(set(one["seconds"]) == {"folding", "graph", "assembling"} for one in result["bulk"])
 
 
 @needs_linux
