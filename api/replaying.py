@@ -142,10 +142,15 @@ class Replayer:
 
     def placements(self, subjects: Sequence[str], known_us: int) -> list[Placement | None]:
         """The customers that these subjects were in, as known at a time."""
-        past = PastNodes(self._nodes, self._commands, known_us, self.rules)
+        past = self.past(known_us)
         return [placement_at(subject, past) for subject in subjects]
 
-    def _nodes(self, names: Sequence[str]) -> Mapping[str, Node]:
+    def past(self, known_us: int) -> PastNodes:
+        """The identity graph as known at a time."""
+        return PastNodes(self.nodes, self._commands, known_us, self.rules)
+
+    def nodes(self, names: Sequence[str]) -> Mapping[str, Node]:
+        """Nodes of the identity graph as they are now; none for names never heard of."""
         links = self.store.keys.links
         stored = self.store.parts([(links, name) for name in names])
         return {

@@ -69,6 +69,11 @@ class PastNodes:
                 self._past[name] = self._taken_back(name)
         return self._past
 
+    def now(self, names: Sequence[str]) -> Mapping[str, Node]:
+        """These nodes as they are now; a fresh one for those never heard of."""
+        self._load(names)
+        return self._now
+
     def _load(self, names: Iterable[str]) -> None:
         wanted = [name for name in dict.fromkeys(names) if name not in self._now]
         if wanted:
