@@ -25,7 +25,7 @@ from models.reading import event_of
 from models.record import Lane, Record
 from models.rules import IdentityRules
 from projections.assembling import ALONE, Labels, Placed, Profile, assemble
-from projections.explaining import Explained, explain
+from projections.explaining import Explained, Mask, explain
 from projections.folding import Projection
 from projections.forwarding import fact_of
 from projections.graph_nodes import Node, Placement, unpack_node
@@ -87,8 +87,9 @@ class Replayed(NamedTuple):
 class Replayer:
     """Replays customers of one generation. Opens its connection at the first question; `close` it."""
 
-    def __init__(self, installation: Installation) -> None:
-        self.installation = installation
+    def __init__(self, installation: Installation, commands_max: int | None = None) -> None:
+        """`commands_max`: so many commands are read at most where they must be."""
+        self.installation, self.commands_max = installation, commands_max
         self.rules = installation.rules
         self.store = RedisStore(installation.redis, installation.generation, self.rules.shared_above)
         self.labels = Labels(installation.generation, installation.config)
@@ -120,12 +121,13 @@ class Replayer:
         point: Point = NOW,
         records_max: int | None = None,
         show: Show | None = None,
+        mask: Mask = lambda _, section: section,
     ) -> tuple[Whom, Explained]:
         """How a field of this subject's customer came to its value. NoSuchField, and what `replay` raises."""
         whom = self.whom(subject, point.known_us)
         records = self.records(self.held(whom.members), records_max, show)
         replay = Replay(self.projection, point)
-        return whom, explain(records, replay, field, whom.founder or subject, whom.placed)
+        return whom, explain(records, replay, field, whom.founder, whom.placed, mask)
 
     def whom(self, subject: str, known_us: int | None = None) -> Whom:
         """The customer of a subject, now or as known at a time."""
@@ -161,7 +163,11 @@ class Replayer:
 
     def _commands(self) -> Iterator[LinkFact]:
         kafka = self.installation.kafka
-        for record in read_ranges(kafka, ranges_up_to(kafka, [COMMAND_TOPIC])):
+        ranges = ranges_up_to(kafka, [COMMAND_TOPIC])
+        count = sum(end - start for start, end in ranges.values())
+        if self.commands_max is not None and count > self.commands_max:
+            raise TooManyRecords(count, scanned=True)
+        for record in read_ranges(kafka, ranges):
             fact = command_of(record, self.rules)
             if fact is not None:
                 yield fact

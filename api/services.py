@@ -20,6 +20,7 @@ from api.keys import KeyRing
 from api.limits import RequestLimit, StreamLimit
 from api.merges import MergeHistory
 from api.metrics import Metrics
+from api.replays import Origin, Replays
 from eventlog.acknowledged import AcknowledgedProducer
 from eventlog.admin import lane_ends
 from eventlog.producing import LogProducer
@@ -35,13 +36,19 @@ THREADS_MAX = 32
 
 
 class Plan(NamedTuple):
-    """What a server is told: where log, store and keys are, the rules, requests a second and key."""
+    """What a server is told: where log, store and keys are, the rules, requests a second and key.
+
+    `trust`, `config` and `shape` are the settings' of that name: what replays need to fold as workers do.
+    """
 
     kafka: str
     redis: str
     keys: Path
     rules: IdentityRules
     requests_per_second: float
+    trust: tuple[str, ...] = ()
+    config: str = ""
+    shape: str | None = None
 
 
 class Services:
@@ -66,6 +73,9 @@ class Services:
         self.lags = LagWatch(self.store, self.log.lanes)
         self.changes = ChangeFeed(plan.kafka)
         self.merges = MergeHistory(plan.kafka)
+        self.replays = Replays(
+            Origin(plan.kafka, plan.redis, plan.rules, plan.trust, plan.config, plan.shape)
+        )
         self.metrics = Metrics(self)
         self._watching = asyncio.create_task(self.lags.run())
 
@@ -74,7 +84,13 @@ class Services:
         self._watching.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._watching
-        for end in (self.changes.close, self.audit.close, self.log.close, self.reader.close):
+        for end in (
+            self.replays.close,
+            self.changes.close,
+            self.audit.close,
+            self.log.close,
+            self.reader.close,
+        ):
             await asyncio.to_thread(end)
         await self.store.close()
 

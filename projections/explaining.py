@@ -10,7 +10,7 @@ Invariants:
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -36,6 +36,9 @@ from projections.seen import copied
 
 _NOWHERE = Labels("", "")
 _read = msgspec.json.Decoder().decode
+
+# From a section's name and its JSON to the JSON that may be told.
+Mask = Callable[[str, bytes], bytes]
 
 
 class Effect(NamedTuple):
@@ -80,12 +83,21 @@ def in_log_order(records: Iterable[Record]) -> Iterator[Record]:
 
 
 def explain(
-    records: Iterable[Record], replay: Replay, field: str, founder: str, placed: Placed = ALONE
+    records: Iterable[Record],
+    replay: Replay,
+    field: str,
+    founder: str,
+    placed: Placed = ALONE,
+    mask: Mask = lambda _, section: section,
 ) -> Explained:
-    """How these records, folded by a fresh `replay`, made a field. NoSuchField."""
+    """How these records, folded by a fresh `replay`, made a field. NoSuchField.
+
+    `mask` is put on what is told of a section, as JSON; whether an event did something is asked without it.
+    """
     section, path = field_path(field)
     shown = _Shown(section, founder, placed)
     value = value_at(shown.document, path)
+    told = value_at(_read(mask(section, shown.written)), path)
     effects: list[Effect] = []
     count = 0
     for record in in_log_order(records):
@@ -99,11 +111,12 @@ def explain(
         before, value = value, value_at(shown.document, path)
         if before != value:
             figures = () if section == "summary" else _figures(shown, states, path)
-            effects.append(Effect(heard, before, value, figures))
+            before, told = told, value_at(_read(mask(section, shown.written)), path)
+            effects.append(Effect(heard, before, told, figures))
     named = dict.fromkeys(name for effect in effects for name in effect.figures)
     declared = SECTIONS[PLACE[section]]
     rules = [rule_of(name, declared.reducers[name], replay.projection.configuration) for name in named]
-    return Explained(value, effects, rules, count)
+    return Explained(told, effects, rules, count)
 
 
 class _Shown:
@@ -115,7 +128,8 @@ class _Shown:
         self.places = set(range(len(SECTIONS))) if section == "summary" else {PLACE[section]}
         self.members: dict[tuple[str, str], Member] = {}
         self.view: View | None = None
-        self.document: Any = _read(_BLANK[section])
+        self.written = _BLANK[section]
+        self.document: Any = _read(self.written)
 
     @property
     def states(self) -> list[Any]:
@@ -139,7 +153,8 @@ class _Shown:
         made = assemble(list(self.members.values()), _NOWHERE, 0, self.founder, self.view, self.placed)
         self.view = made.view
         if self.section in made.sections:
-            self.document = _read(made.sections[self.section])
+            self.written = made.sections[self.section]
+            self.document = _read(self.written)
         return True
 
 
