@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import multiprocessing
 import os
+import threading
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -119,34 +120,6 @@ class Replays:
             raise Problem(found.code, found.detail, **found.members)
         return found
 
-    async def explanation(self, asked: Asked) -> dict[str, Any]:
-        """How a field came about. Problem."""
-        found = await self._ask(_explanation, asked)
-        assert isinstance(found, dict)
-        return found
-
-    async def _ask(self, answer: Callable[[Asked], Any], asked: Asked) -> Any:
-        if self._waiting >= WAITING_MAX:
-            raise Problem("replay_busy", "try again soon")
-        self._waiting += 1
-        try:
-            async with asyncio.timeout(ANSWER_SECONDS):
-                found = await asyncio.get_running_loop().run_in_executor(self._started(), answer, asked)
-        except TimeoutError:
-            raise Problem("replay_busy", f"no answer within {ANSWER_SECONDS:g} s; try again") from None
-        except BrokenProcessPool:
-            self._pool = None
-            raise Problem("replay_busy", "the process of replays ended and starts anew; try again") from None
-        finally:
-            self._waiting -= 1
-        if isinstance(found, Failed):
-            raise (
-                wrong_parameter("field", found.detail)
-                if found.code == "field"
-                else Problem(found.code, found.detail, **found.members)
-            )
-        return found
-
     def _started(self) -> ProcessPoolExecutor:
         if self._pool is None:
             # Not forked: the server's threads and connections are nothing for it.
@@ -170,7 +143,16 @@ class _Process:
     replayer: Replayer | None = None
 
 
+def _end_with_the_server() -> None:
+    """Whatever ends the server, kill -9 too, ends this process."""
+    server = multiprocessing.parent_process()
+    if server is not None:
+        server.join()
+        os._exit(0)
+
+
 def _begin(origin: Origin) -> None:
+    threading.Thread(target=_end_with_the_server, daemon=True).start()
     with contextlib.suppress(OSError):
         os.nice(NICENESS)
     _Process.origin = origin

@@ -89,6 +89,7 @@ def meeting_history(seed: int, events: int = 260) -> list[list[Record]]:
     """A history whose subjects meet: they state each other's names, and commands link and part them."""
     rng = Random(seed)
     lanes = history(seed, subjects=10, events=events, partitions=1, bursts=1)
+    lanes = [lane for lane in lanes if lane[0].topic in DOMAIN_TOPICS]
     subjects = sorted(
         {
             name
