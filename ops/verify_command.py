@@ -255,9 +255,13 @@ def _say(tally: Tally, seconds: float, *, as_json: bool) -> int:
         say(f"… and {tally.wrong_count - len(tally.wrong):,} differences more")
     for name in tally.busy:
         print(f"{name} kept changing and was not compared; try again", file=sys.stderr)
-    found = f"{tally.wrong_count:,} differences" if tally.wrong_count else "no difference"
-    say(f"{tally.customers:,} customers compared with their replay in {seconds:.1f} s: {found}.")
+    found = _counted(tally.wrong_count, "difference") if tally.wrong_count else "no difference"
+    say(f"{_counted(tally.customers, 'customer')} compared with their replay in {seconds:.1f} s: {found}.")
     return code
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}" + ("" if count == 1 else "s")
 
 
 def _line(one: Wrong, missing: str) -> str:

@@ -77,13 +77,13 @@ def test_every_field_adds_up_to_the_value_shown(seed: int) -> None:
                 }
 
 
-EUR, DUE = {"currency": "EUR"}, "2026-04-01T00:00:00Z"
+EUR, DUE = {"currency": "EUR"}, {"currency": "EUR", "due_at": "2026-04-01T00:00:00Z"}
 SIGNS = {"invoice_issued": 1, "credit_note_issued": -1, "payment_received": -1, "refund_issued": 1}
 
 
 def test_effects_on_a_balance_are_the_amounts_of_its_events() -> None:
     records = logged(
-        event("billing.invoice_issued", "2026-03-01T10:00:00Z", invoice_id="I", amount_minor=4990, **EUR, due_at=DUE),
+        event("billing.invoice_issued", "2026-03-01T10:00:00Z", invoice_id="I", amount_minor=4990, **DUE),
         event("billing.payment_failed", "2026-03-01T11:00:00Z", code="card_expired"),
         event("billing.payment_received", "2026-03-02T10:00:00Z", payment_id="P", amount_minor=990, **EUR),
         event("billing.refund_issued", "2026-03-03T10:00:00Z", refund_id="R", amount_minor=10, **EUR),
