@@ -81,7 +81,9 @@ class _Fetcher:
         self._consumer.assign([TopicPartition(*lane, runs[0][0]) for lane, runs in self._runs.items()])
         quiet_since = time.monotonic()
         while self._runs:
-            messages = self._consumer.consume(BATCH_RECORDS_MAX, timeout=0.002)
+            # `consume` alone would wait until it has as many as it is asked for.
+            first = self._consumer.poll(0.1)
+            messages = [] if first is None else [first, *self._consumer.consume(BATCH_RECORDS_MAX, timeout=0)]
             for message in messages:
                 record = self._take(message)
                 if record is not None:

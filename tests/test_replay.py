@@ -29,8 +29,9 @@ from tests.oracle_reading import german, told
 from tests.replay_world import ReplayWorld, meeting_history
 from tests.simulation import people
 
-SEEDS = range(3)
-INSTANTS, CUSTOMERS = 4, 5
+# Sixty customers and instants.
+SEEDS = range(2)
+INSTANTS, CUSTOMERS = 5, 6
 # A thousand customers and instants by event time, and as many by log time.
 CAMPAIGN_SEEDS = range(100, 120)
 CAMPAIGN_INSTANTS, CAMPAIGN_CUSTOMERS = 5, 10
