@@ -290,6 +290,8 @@ def _explain(replayer: Replayer, subject: str, field: str, times: Times, *, as_j
         whom, explained = replayer.explain(subject, field, _point(times), show=scanning(quiet=as_json))
     except NoSuchField as wrong:
         raise Failure(Exit.USAGE, f"--explain {field}: {wrong}") from None
+    if not explained.event_count:
+        raise Failure(Exit.NOT_FOUND, f"{subject}: nothing {_had(times)} by then")
     document = explained_document(whom, field, explained, sys.maxsize)
     if as_json:
         say_json(document)

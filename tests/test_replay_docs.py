@@ -139,6 +139,7 @@ def test_what_leads_nowhere_is_one_line(world: ReplayWorld, capsys: pytest.Captu
         (Exit.NOT_FOUND, ["crm:77", "--as-of", "now"], "nobody is known as 'crm:77'"),
         (Exit.NOT_FOUND, ["crm:4711", "--as-of", "2020-01-01"], "nothing had occurred by then"),
         (Exit.NOT_FOUND, ["crm:4711", "--known-at", "2026-01-10"], "nothing was known of it by then"),
+        (Exit.NOT_FOUND, ["crm:4711", "--explain", "billing", "--known-at", "2026-01-10"], "by then"),
         (Exit.USAGE, ["crm:4711", "--as-of", "2026-02-01T10:00:00"], "no instant"),
         (Exit.USAGE, ["crm:4711", "--as-of", "now", "--diff", "now", "now"], "leave --as-of out"),
         (Exit.USAGE, ["crm:4711", "--explain", "billing.none"], "has no field 'none'"),
