@@ -47,11 +47,14 @@ NICENESS = 10
 
 
 class Origin(NamedTuple):
-    """Where log and store are, and what shapes parts and profiles: of `Plan`, and sent to the process."""
+    """Where log and store are, and what shapes parts and profiles: of `Plan`, and sent to the process.
+
+    `rules` are those of `IdentityRules`, as plain values: what they have cached does not travel.
+    """
 
     kafka: str
     redis: str
-    rules: IdentityRules
+    rules: dict[str, Any]
     trust: tuple[str, ...]
     config: str
     shape: str | None
@@ -172,7 +175,12 @@ def _replayer(generation: str) -> Replayer | Failed:
     if shape is not None and origin.shape is not None and shape.decode() != origin.shape:
         return Failed("replay_unfit", "serve with the SCV_RULES and SCV_TRUST of the workers", {})
     installation = Installation(
-        origin.kafka, origin.redis, generation, origin.rules, origin.trust, origin.config
+        origin.kafka,
+        origin.redis,
+        generation,
+        IdentityRules.model_validate(origin.rules),
+        origin.trust,
+        origin.config,
     )
     _Process.replayer = Replayer(installation, COMMANDS_MAX)
     return _Process.replayer

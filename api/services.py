@@ -73,9 +73,8 @@ class Services:
         self.lags = LagWatch(self.store, self.log.lanes)
         self.changes = ChangeFeed(plan.kafka)
         self.merges = MergeHistory(plan.kafka)
-        self.replays = Replays(
-            Origin(plan.kafka, plan.redis, plan.rules, plan.trust, plan.config, plan.shape)
-        )
+        rules = plan.rules.model_dump()
+        self.replays = Replays(Origin(plan.kafka, plan.redis, rules, plan.trust, plan.config, plan.shape))
         self.metrics = Metrics(self)
         self._watching = asyncio.create_task(self.lags.run())
 

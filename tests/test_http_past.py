@@ -45,6 +45,8 @@ def worlds(embedded_store: EmbeddedStore, tmp_path_factory: pytest.TempPathFacto
             tell("marketing.page_viewed", "web:busy", page="/")
         replay.settle()
         http = HttpWorld(broker.bootstrap, embedded_store.url, tmp_path_factory.mktemp("http"))
+        # Rules that have been used hold what no process can be sent.
+        assert http.look(EMAIL)["match"] == "single"
         yield Worlds(http, replay)
         http.close()
         replay.close()
