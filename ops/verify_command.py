@@ -23,7 +23,8 @@ from ops.progress import Progress
 if TYPE_CHECKING:
     from api.replaying import Replayer
     from models.settings import Settings
-    from ops.verifying import Verifier, Wrong
+    from ops.comparing import Wrong
+    from ops.verifying import Verifier
 
 # With parts, profiles and what is folded, about 15 kB each: some 150 MB a pass.
 CUSTOMERS_PER_PASS = 10_000
@@ -216,7 +217,7 @@ def _by_their_own_records(verifier: Verifier, count: int) -> bool:
 def _look_for_lost(verifier: Verifier, tally: Tally, *, quiet: bool) -> None:
     """Subjects of the log that the view has nothing of."""
     from eventlog.reading import read_batches
-    from ops.verifying import lost
+    from ops.verifying import heard_of
 
     store = verifier.replayer.store
     found = zip(verifier.lanes, store.checkpoints(verifier.lanes), strict=True)
@@ -228,8 +229,7 @@ def _look_for_lost(verifier: Verifier, tally: Tally, *, quiet: bool) -> None:
     ) as shown:
         for batch in read_batches(verifier.replayer.installation.kafka, ends):
             fresh = [record for record in batch if (record.lane, record.key) not in known]
-            wrong = list(lost(verifier.replayer, verifier.view, fresh))
-            tally.note(wrong)
+            tally.note(*verifier.lost(heard_of(verifier.replayer, fresh)))
             if len(known) > KNOWN_MAX:
                 known.clear()
             known.update(((record.lane, record.key), None) for record in fresh)

@@ -11,25 +11,30 @@ Guarantees:
 
 from __future__ import annotations
 
-import hashlib
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
-
-import msgspec
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from api.replaying import Held, Replayer, Whom
 from eventlog.admin import lane_ends
 from eventlog.reading import read_batches
-from models.catalogue import COMMAND_TOPIC
 from models.identifiers import customer_id, is_employee
 from models.link import LinkFact
 from models.record import Lane, Record
+from ops.comparing import (
+    Wrong,
+    digest_of,
+    known_to_graph,
+    parts_differing,
+    placed_values,
+    sections_differing,
+    stated_by_facts,
+    wrong_at,
+)
 from projections.assembling import Member, Placed, assemble
-from projections.differing import MISSING, Difference, differences
-from projections.graph import without_employees
-from projections.graph_nodes import Node, alone
-from projections.parts import SECTIONS, Part, pack
+from projections.differing import MISSING, differences
+from projections.graph_nodes import alone
+from projections.parts import Part
 from projections.past import PastNodes, TooManyStating, placement_at
 from projections.replay import Replay
 from stores.reading import LIVE, GenerationView, StoredProfile
@@ -41,19 +46,6 @@ TRIES = 12
 PAUSE_SECONDS_MAX = 1.0
 # Facts of log times to come: nothing is taken back.
 _NEVER_US = 2**62
-# Bookkeeping, and different in every generation.
-_NOT_COMPARED = "meta"
-
-
-class Wrong(NamedTuple):
-    """One place where the live view is not what the history gives; `subject` where it is a part of one."""
-
-    customer_id: str | None
-    subject: str | None
-    section: str
-    field: str
-    live: Any
-    replayed: Any
 
 
 class Live(NamedTuple):
@@ -113,6 +105,24 @@ class Verifier:
             verdicts[one.stored.customer_id] = self.compared(one, replay)
         return verdicts
 
+    def lost(self, heard: Collection[tuple[Lane, str]]) -> tuple[list[Wrong], list[str]]:
+        """Of these subjects, those that the view has nothing of; and those about to be assembled."""
+        wrong = list(lost(self.replayer, self.view, heard))
+        for attempt in range(1, TRIES):
+            if not wrong:
+                break
+            self.wait(min(0.05 * 2**attempt, PAUSE_SECONDS_MAX))
+            again = {one.subject for one in wrong}
+            heard = [one for one in heard if one[1] in again]
+            wrong = list(lost(self.replayer, self.view, heard))
+        marks = {lane: self.replayer.store.marks(lane) for lane in {lane for lane, _ in heard} if wrong}
+        busy = {
+            one.subject
+            for one in wrong
+            if one.section == "profile" and any(one.subject in marked for marked in marks.values())
+        }
+        return [one for one in wrong if one.subject not in busy], sorted(name for name in busy if name)
+
     def scan(self, customer_ids: Sequence[str], show: Callable[[int, int], None]) -> list[str]:
         """Compare with whole lanes read from the beginning; those to be looked at again, one by one.
 
@@ -129,7 +139,7 @@ class Verifier:
             again += unsettled
             for one in live:
                 name = one.stored.customer_id
-                digests[name], founders[name] = _digest(one.stored.sections, _parts(one)), one.whom
+                digests[name], founders[name] = digest_of(one.stored.sections, _parts(one)), one.whom
                 whose.update(dict.fromkeys(one.whom.members, name))
                 for lane, end in one.ends.items():
                     ends[lane] = max(ends.get(lane, 0), end)
@@ -170,7 +180,7 @@ class Verifier:
             for name in some:
                 parts = mine.get(name, {})
                 sections = self._assembled(whoms[name], parts) if parts else {}
-                if _digest(sections, parts) != digests[name] or self._of_graph(
+                if digest_of(sections, parts) != digests[name] or self._of_graph(
                     name, whoms[name], replay.facts, past
                 ):
                     yield name
@@ -205,9 +215,9 @@ class Verifier:
         name = one.stored.customer_id
         replay.settle()
         parts = {(subject, str(lane)): part for (subject, lane), part in replay.parts.items()}
-        wrong = list(_of_parts(name, _parts(one), parts))
+        wrong = list(parts_differing(name, _parts(one), parts))
         sections = self._assembled(one.whom, parts) if parts else {}
-        wrong += _of_sections(name, one.stored.sections, sections)
+        wrong += sections_differing(name, one.stored.sections, sections)
         if wrong:
             return Verdict(wrong, False)
         # The graph hears later than parts are folded: what it lacks may be on its way.
@@ -228,14 +238,14 @@ class Verifier:
         except TooManyStating:
             # As in a search of the graph, what so many share links nobody: nothing to compare.
             return []
-        members = {"founder": whom.founder, "members": list(whom.members), **_told(whom.placed)}
+        members = {"founder": whom.founder, "members": list(whom.members), **placed_values(whom.placed)}
         anew = {"founder": placed.founder, "members": list(placed.members)}
-        anew |= _told(Placed(placed.statuses, placed.related))
-        wrong = [_wrong(name, None, "membership", found) for found in differences(members, anew)]
+        anew |= placed_values(Placed(placed.statuses, placed.related))
+        wrong = [wrong_at(name, None, "membership", found) for found in differences(members, anew)]
         nodes = past.now(whom.members)
         for subject in whom.members:
-            stated, known = _stated(facts.get(subject, ())), _known(nodes[subject], subject)
-            wrong += [_wrong(name, subject, "links", found) for found in differences(known, stated)]
+            stated, known = stated_by_facts(facts.get(subject, ())), known_to_graph(nodes[subject], subject)
+            wrong += [wrong_at(name, subject, "links", found) for found in differences(known, stated)]
         return wrong
 
     def _marked(self, name: str) -> bool:
@@ -255,18 +265,19 @@ class Verifier:
         return any(member in marked for marked in marks.values() for member in members)
 
 
-def lost(replayer: Replayer, view: GenerationView, records: Iterable[Record]) -> Iterator[Wrong]:
-    """Subjects that have an event among these records, and no part or no profile.
-
-    The records must be below their lanes' checkpoints when this is asked.
-    """
+def heard_of(replayer: Replayer, records: Iterable[Record]) -> set[tuple[Lane, str]]:
+    """The lanes and subjects that have an event among these records."""
     replay = Replay(replayer.projection)
-    heard = {(one.event.subject, one.lane) for record in records if (one := replay.add(record)) is not None}
-    wanted = sorted((lane, subject) for subject, lane in heard)
+    return {(one.lane, one.event.subject) for record in records if (one := replay.add(record)) is not None}
+
+
+def lost(replayer: Replayer, view: GenerationView, heard: Iterable[tuple[Lane, str]]) -> Iterator[Wrong]:
+    """Subjects that have events, and no part or no profile; each event lies below its lane's checkpoint."""
+    wanted = sorted(heard)
     for (lane, subject), packed in zip(wanted, replayer.store.parts(wanted), strict=True):
         if packed is None:
             yield Wrong(None, subject, "part", str(lane), MISSING, "folded")
-    subjects = sorted({subject for subject, _ in heard if not is_employee(subject)})
+    subjects = sorted({subject for _, subject in wanted if not is_employee(subject)})
     founders = {
         subject: subject if membership is None or not membership.members else membership.founder
         for subject, (membership, _) in zip(subjects, replayer.store.members(subjects), strict=True)
@@ -279,98 +290,6 @@ def lost(replayer: Replayer, view: GenerationView, records: Iterable[Record]) ->
 
 def _parts(one: Live) -> dict[tuple[str, str], Part]:
     return {(held.subject, str(held.lane)): held.part for held in one.held}
-
-
-def _of_parts(
-    name: str, live: Mapping[tuple[str, str], Part], anew: Mapping[tuple[str, str], Part]
-) -> Iterator[Wrong]:
-    for subject, lane in sorted({*live, *anew}):
-        was, now = live.get((subject, lane)), anew.get((subject, lane))
-        if was is None or now is None:
-            pair = [MISSING if part is None else f"{part.revision} records" for part in (was, now)]
-            yield Wrong(name, subject, "part", lane, *pair)
-        elif pack(was) != pack(now):
-            for found in differences(_readable(was), _readable(now)):
-                yield _wrong(name, subject, "part", found._replace(path=f"{lane}: {found.path}"))
-
-
-def _readable(part: Part) -> dict[str, Any]:
-    """A part as names and values."""
-    sections = {
-        section.name: None if packed is None else section.read(packed)
-        for section, packed in zip(SECTIONS, part.sections, strict=True)
-    }
-    rest = msgspec.structs.asdict(part)
-    rest = {key: value.hex() if isinstance(value, bytes) else value for key, value in rest.items()}
-    seen = None if part.seen is None else msgspec.structs.asdict(part.seen)
-    return {**rest, "sections": sections, "seen": seen}
-
-
-def _of_sections(name: str, live: Mapping[str, bytes], anew: Mapping[str, bytes]) -> list[Wrong]:
-    wrong: list[Wrong] = []
-    for section in dict.fromkeys((*anew, *live)):
-        was, now = live.get(section), anew.get(section)
-        if section == _NOT_COMPARED or was == now:
-            continue
-        pair = [MISSING if one is None else _decoded(one) for one in (was, now)]
-        found = differences(*pair) or [Difference("(bytes)", *(str(one)[:200] for one in (was, now)))]
-        wrong += [_wrong(name, None, section, one) for one in found]
-    return wrong
-
-
-def _decoded(section: bytes) -> Any:
-    try:
-        return msgspec.json.decode(section)
-    except msgspec.DecodeError:
-        return section.decode(errors="replace")
-
-
-def _wrong(name: str, subject: str | None, section: str, found: Difference) -> Wrong:
-    return Wrong(name, subject, section, found.path, found.before, found.after)
-
-
-def _told(placed: Placed) -> dict[str, Any]:
-    return {
-        "statuses": dict(sorted(placed.statuses.items())),
-        "related": [list(one) for one in placed.related],
-    }
-
-
-def _stated(facts: Sequence[LinkFact]) -> dict[str, list[Any]]:
-    """What a subject's records state of identifiers: first log time, and whether verified."""
-    found: dict[str, list[Any]] = {}
-    for fact in facts:
-        heard = without_employees(fact)
-        if heard is None or heard.identifier in (None, heard.subject):
-            continue
-        name = str(heard.identifier)
-        held = found.get(name, [fact.log_us, False])
-        found[name] = [min(held[0], fact.log_us), held[1] or fact.verified]
-    return dict(sorted(found.items()))
-
-
-def _known(node: Node, subject: str) -> dict[str, list[Any]]:
-    """What the graph remembers of the same; what commands have verified aside."""
-    found: dict[str, list[Any]] = {}
-    for name, edge in sorted(node.out.items()):
-        told = [fact for fact in edge.facts if not fact.lane.startswith(COMMAND_TOPIC)]
-        if told and name != subject:
-            found[name] = [min(fact.log_us for fact in told), any(fact.verified for fact in told)]
-    return found
-
-
-def _digest(sections: Mapping[str, bytes], parts: Mapping[tuple[str, str], Part]) -> bytes:
-    """All that is compared of a customer, as 16 bytes."""
-    digest = hashlib.blake2b(digest_size=16)
-    for name, section in sorted(sections.items()):
-        if name != _NOT_COMPARED:
-            digest.update(b"%b %d " % (name.encode(), len(section)))
-            digest.update(section)
-    for (subject, lane), part in sorted(parts.items()):
-        packed = pack(part)
-        digest.update(f"{subject} {lane} {len(packed)} ".encode())
-        digest.update(packed)
-    return digest.digest()
 
 
 def _chunks(names: Sequence[str]) -> Iterator[Sequence[str]]:
