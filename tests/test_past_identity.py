@@ -80,9 +80,33 @@ def test_who_was_who_at_any_time_is_what_the_reference_says(history: History, at
 
 @pytest.mark.campaign
 @given(histories(longest=60), st.integers(-1, 10))
-@settings(QUICK, derandomize=False, max_examples=20_000)
+@settings(QUICK, derandomize=False, max_examples=3_000)
 def test_who_was_who_holds_for_thousands_of_histories(history: History, at_us: int) -> None:
     assert_past(history, at_us)
+
+
+@pytest.mark.parametrize(("at_us", "members"), [(3, ("crm:1",)), (5, ("crm:1", "pos:1"))])
+def test_a_name_that_was_only_stated_by_then_is_no_member(at_us: int, members: tuple[str, ...]) -> None:
+    facts = [
+        LinkFact("crm:1", "sales.events-0", 1, 1, "pos:1"),
+        LinkFact("pos:1", "sales.events-0", 2, 5),
+    ]
+    placed = placement_at("crm:1", past_of(facts, IdentityRules(), at_us))
+    assert placed is not None and placed.members == members
+    wanted = expected(facts, IdentityRules(), at_us, "crm:1")
+    assert wanted is not None and wanted.members == members
+
+
+def test_a_subject_that_a_command_alone_had_named_by_then_is_one() -> None:
+    facts = [
+        LinkFact("crm:1", "sales.events-0", 1, 1, "pos:1"),
+        LinkFact("pos:1", "identity.commands-0", 0, 2, "email:a", command="verify", actor="clerk"),
+        LinkFact("pos:1", "sales.events-0", 2, 5),
+    ]
+    placed = placement_at("crm:1", past_of(facts, IdentityRules(), 3))
+    wanted = expected(facts, IdentityRules(), 3, "crm:1")
+    assert placed is not None and wanted is not None
+    assert placed.members == wanted.members == ("crm:1", "pos:1")
 
 
 def stated_by(count: int, name: str, at_us: int) -> PastNodes:
