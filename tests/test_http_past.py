@@ -139,6 +139,16 @@ def test_too_many_records_are_for_the_command_line(worlds: Worlds) -> None:
         assert "scv inspect" in answer.json()["detail"]
 
 
+@pytest.mark.parametrize(("name", "limit"), [("WAITING_MAX", 0), ("ANSWER_SECONDS", 0.0)])
+def test_who_would_wait_too_long_is_told_to_come_back(
+    worlds: Worlds, name: str, limit: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replays, name, limit)
+    answer = past(worlds, f"as_of={at(1)}")
+    assert (answer.status_code, answer.json()["code"]) == (503, "replay_busy")
+    assert answer.headers["Retry-After"]
+
+
 def test_a_process_of_replays_that_died_starts_anew(worlds: Worlds) -> None:
     assert past(worlds, f"as_of={at(1)}").status_code == 200
     pool = worlds.http.services.replays._pool
