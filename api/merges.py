@@ -16,7 +16,8 @@ import msgspec
 
 from api.masking import HIDDEN, mask_given_name, mask_subject, scrubbed
 from eventlog.admin import lane_ends
-from eventlog.reading import read_batches, read_places
+from eventlog.fetching import fetch_records
+from eventlog.reading import read_batches
 from models.catalogue import MERGES_TOPIC
 from models.record import Lane
 
@@ -65,7 +66,9 @@ class MergeHistory:
         """The turns that name this customer before or after."""
         self._catch_up()
         offsets = self._offsets.get(customer_id, array("q"))
-        shown = read_places(self._bootstrap, LANE, offsets[-SHOWN_MAX:])
+        shown = fetch_records(
+            self._bootstrap, {LANE: offsets[-SHOWN_MAX:]}, silence_seconds=SILENCE_SECONDS_MAX
+        )
         turns = [msgspec.json.decode(record.value or b"{}") for record in shown]
         return History(turns[::-1], self._complete and len(offsets) <= SHOWN_MAX)
 

@@ -45,6 +45,10 @@ CODES: Mapping[str, tuple[int, str]] = {
     "audit_unavailable": (503, "What is read cannot be audited"),
     "keys_unreadable": (503, "The file of API keys cannot be read"),
     "not_ready": (503, "Not ready"),
+    "nothing_by_then": (404, "Of that time there is nothing of the customer"),
+    "replay_too_large": (422, "The replay takes more records than are read over HTTP"),
+    "replay_unfit": (503, "The server has other settings than the view was built with"),
+    "replay_busy": (503, "Too many replays at once"),
     "internal": (500, "Unexpected error"),
 }
 

@@ -31,11 +31,13 @@ from api.freshness import wait_for
 from api.lookup import Answer, NotAName
 from api.masking import mask_given_name, mask_name, mask_subject, scrubbed
 from api.merges import shown_turn
+from api.past import PAST_PROBLEMS, POINT_PARAMETERS, asked_of, point_of, replayed_to
 from api.problems import Problem, invalid, wrong_parameter
 from api.resolving import live_profile, resolve
 from api.routing import Answers, Caller, DirectRoute, Takes, endpoint, header_of, read_model
 from api.shown import SECTIONS, TIMELINE, as_of, document_of, etag_of, section_of
 from api.timeline import LIMIT_DEFAULT, LIMIT_MAX, TimelineQuery, page_of
+from projections.replay import Point
 from stores.reading import StoredProfile
 
 router = APIRouter(route_class=DirectRoute)
@@ -43,7 +45,7 @@ router = APIRouter(route_class=DirectRoute)
 CUSTOMER_ID = re.compile(r"cus_[0-9A-HJKMNP-TV-Z]{16}")
 _PURPOSE = re.compile(r"[a-z][a-z0-9_.-]{0,63}")
 _ACTOR = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./:-]{0,79}")
-_JSON = "application/json"
+JSON = "application/json"
 
 # What of a stored section an endpoint shows.
 Shown = Callable[[bytes], dict[str, Any]]
@@ -85,6 +87,7 @@ READ_PROBLEMS = (
     "projection_behind",
     "audit_unavailable",
 )
+REPLAY_PROBLEMS = (*READ_PROBLEMS, *PAST_PROBLEMS)
 MOVED = Answers(
     308, "`merged`: the customer was merged into another; go on there.", {}, None,
     headers={"Location": "The same question to the customer it belongs to now."},
@@ -176,10 +179,34 @@ async def _profile(
     return stored, as_of(stored, generation, caller.services.lags.lag)
 
 
+async def located(request: Request, caller: Caller, rest: str) -> tuple[str, StoredProfile]:
+    """The customer in the path as it is now, for a replay. Problem."""
+    customer_id = customer_id_of(request)
+    await synced(caller, request)
+    generation, stored = await live_profile(
+        caller.services, customer_id, ("summary",), rest, request.url.query
+    )
+    return generation or "", stored
+
+
+async def _past_profile(request: Request, caller: Caller, sections: Sequence[str], point: Point) -> Response:
+    """The profile as it was, or was known."""
+    generation, now = await located(request, caller, "")
+    past = await caller.services.replays.profile(asked_of(caller, generation, now, point))
+    stored = past.stored
+    audit(caller, request, "profile", list(dict.fromkeys((now.customer_id, stored.customer_id))), sections)
+    body = b'{"profile":%s,"replayed":%s,"as_of":%s}' % (
+        document_of(stored, sections, personal=caller.personal),
+        msgspec.json.encode(replayed_to(point, past)),
+        as_of(stored, generation, caller.services.lags.lag),
+    )
+    return Response(body, media_type=JSON)
+
+
 @endpoint(
     router, "POST", "/v1/profiles:lookup",
     scope="profile:read", summary="Who is it?", tag="profiles",
-    takes=Takes({_JSON: ({"$ref": "#/components/schemas/LookupRequest"}, LOOKUP_REQUEST)}),
+    takes=Takes({JSON: ({"$ref": "#/components/schemas/LookupRequest"}, LOOKUP_REQUEST)}),
     parameters=HEADERS,
     problems=("not_json", "unsupported_media_type", "body_too_large", "body_too_slow", "invalid_request",
               "too_many_waiting", "projection_behind", "log_unavailable", "audit_unavailable"),
@@ -212,7 +239,7 @@ async def lookup_profiles(request: Request, caller: Caller) -> Response:
         unknown,
         as_of(stored, found.generation, caller.services.lags.lag),
     )
-    return Response(body, media_type=_JSON)
+    return Response(body, media_type=JSON)
 
 
 def _candidates(answer: Answer, *, personal: bool) -> tuple[bytes, bytes]:
@@ -248,10 +275,10 @@ def _candidate(one: dict[str, Any], *, personal: bool) -> dict[str, Any]:
 @endpoint(
     router, "GET", "/v1/profiles/{customer_id}",
     scope="profile:read", summary="A customer's profile", tag="profiles",
-    parameters=(ID_PARAMETER, SECTIONS_PARAMETER, {
+    parameters=(ID_PARAMETER, SECTIONS_PARAMETER, *POINT_PARAMETERS, {
         "name": "If-None-Match", "in": "header", "schema": {"type": "string"},
         "description": "The ETag of an earlier answer: 304 when nothing changed.",
-    }, *HEADERS), problems=READ_PROBLEMS,
+    }, *HEADERS), problems=REPLAY_PROBLEMS,
     answers=[
         Answers(200, "The profile.", ProfileAnswer, PROFILE, headers={"ETag": "For If-None-Match."}),
         Answers(304, "The profile is what it was.", {}, None),
@@ -259,16 +286,23 @@ def _candidate(one: dict[str, Any], *, personal: bool) -> dict[str, Any]:
     ],
 )  # fmt: skip
 async def get_profile(request: Request, caller: Caller) -> Response:
-    """The profile, or some sections of it. Without `timeline:read` the section `timeline` is left out."""
+    """The profile, or some sections of it. Without `timeline:read` the section `timeline` is left out.
+
+    With `as_of` or `known_at` it is replayed from the customer's own records, at most 1,000 of them, and has
+    no ETag.
+    """
     given = request.query_params.get("sections")
     sections = sections_of(caller, None if given is None else given.split(","))
+    point = point_of(request)
+    if point is not None:
+        return await _past_profile(request, caller, sections, point)
     stored, fresh = await _profile(request, caller, sections, "")
     document = document_of(stored, sections, personal=caller.personal)
     headers = {"ETag": etag_of(document)}
     held = [one.strip() for one in (header_of(request, "if-none-match") or "").split(",")]
     if headers["ETag"] in held or "*" in held:
         return Response(status_code=304, headers=headers)
-    return Response(b'{"profile":%s,"as_of":%s}' % (document, fresh), 200, headers, _JSON)
+    return Response(b'{"profile":%s,"as_of":%s}' % (document, fresh), 200, headers, JSON)
 
 
 @endpoint(
@@ -298,7 +332,7 @@ async def get_timeline(request: Request, caller: Caller) -> Response:
         b"true" if truncated else b"false",
         fresh,
     )
-    return Response(body, media_type=_JSON)
+    return Response(body, media_type=JSON)
 
 
 def _section_endpoint(
@@ -353,4 +387,4 @@ async def get_merges(request: Request, caller: Caller) -> Response:
 
 def _parts(stored: StoredProfile, shown: dict[str, Any], fresh: bytes) -> Response:
     body = {"customer_id": stored.customer_id, **shown, "as_of": msgspec.Raw(fresh)}
-    return Response(msgspec.json.encode(body), media_type=_JSON)
+    return Response(msgspec.json.encode(body), media_type=JSON)

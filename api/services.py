@@ -25,6 +25,7 @@ from api.limits import RequestLimit, stream_limit, waiting_limit
 from api.merges import MergeHistory
 from api.metrics import Metrics
 from api.readiness import Readiness
+from api.replays import Origin, Replays
 from eventlog.acknowledged import AcknowledgedProducer
 from eventlog.admin import lane_ends
 from eventlog.dead_letters import LetterIndex
@@ -50,13 +51,19 @@ MERGES_SECONDS = 15.0
 
 
 class Plan(NamedTuple):
-    """What a server is told: where log, store and keys are, the rules, requests a second and key."""
+    """What a server is told: where log, store and keys are, the rules, requests a second and key.
+
+    `trust`, `config` and `shape` are the settings' of that name: what replays need to fold as workers do.
+    """
 
     kafka: str
     redis: str
     keys: Path
     rules: IdentityRules
     requests_per_second: float
+    trust: tuple[str, ...] = ()
+    config: str = ""
+    shape: str | None = None
 
 
 class Services:
@@ -91,6 +98,8 @@ class Services:
         self.merges = MergeHistory(plan.kafka)
         self.letters = LetterIndex(plan.kafka)
         self.settling = asyncio.Lock()
+        rules = plan.rules.model_dump()
+        self.replays = Replays(Origin(plan.kafka, plan.redis, rules, plan.trust, plan.config, plan.shape))
         self.metrics = Metrics(self)
         self._watching = asyncio.create_task(self.lags.run())
 
@@ -102,7 +111,13 @@ class Services:
         # A thread that nobody else can keep busy.
         with ThreadPoolExecutor(1, "scv-closing") as closing:
             loop = asyncio.get_running_loop()
-            for end in (self.changes.close, self.audit.close, self.log.close, self.reader.close):
+            for end in (
+                self.replays.close,
+                self.changes.close,
+                self.audit.close,
+                self.log.close,
+                self.reader.close,
+            ):
                 await loop.run_in_executor(closing, end)
         await self.store.close()
         self.log_threads.close()

@@ -10,7 +10,7 @@ Guarantees:
 """
 
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from operator import methodcaller
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -23,15 +23,9 @@ from models.record import Record
 BATCH_RECORDS_MAX = 5_000
 
 QUEUED_KB_MAX = 64 * 1024
-# Of a lane at once: the client's own default.
-FETCH_BYTES = 1024 * 1024
 
 # A broker that restarts is back within this time.
 SILENCE_SECONDS_MAX = 30.0
-
-# Whoever wants single records waits for an answer: little is read ahead, and silence is cut short.
-PLACES_FETCH_BYTES = 64 * 1024
-PLACES_SILENCE_SECONDS_MAX = 5.0
 
 # Errors after which no waiting helps; librdkafka retries the others by itself.
 FINAL_ERRORS = (
@@ -51,26 +45,6 @@ Ranges = Mapping[tuple[str, int], tuple[int, int]]
 def read_lane(bootstrap: str, topic: str, partition: int, start: int, end: int) -> Iterator[Record]:
     """The records of one lane from offset `start` up to, not including, `end`, in order."""
     return read_ranges(bootstrap, {(topic, partition): (start, end)})
-
-
-def read_places(bootstrap: str, lane: tuple[str, int], offsets: Collection[int]) -> Iterator[Record]:
-    """The records at these offsets of one lane, in order, by one consumer; one that is gone is ReadFailed."""
-    stretches: list[tuple[int, int]] = []
-    for offset in sorted(set(offsets)):
-        if stretches and offset == stretches[-1][1]:
-            stretches[-1] = (stretches[-1][0], offset + 1)
-        else:
-            stretches.append((offset, offset + 1))
-    if not stretches:
-        return
-    reader = _RangeReader(bootstrap, {lane: stretches[0]}, PLACES_FETCH_BYTES)
-    try:
-        for stretch in stretches:
-            reader.turn_to({lane: stretch})
-            for batch in reader.batches(BATCH_RECORDS_MAX, PLACES_SILENCE_SECONDS_MAX):
-                yield from batch
-    finally:
-        reader.close()
 
 
 def read_topic(
@@ -160,12 +134,26 @@ def ranges_up_to(bootstrap: str, topics: Collection[str]) -> dict[tuple[str, int
     return {lane: (held.earliest, held.end) for lane, held in lane_ends(bootstrap, topics).items()}
 
 
+def refuse_unknown(
+    consumer: Consumer, bootstrap: str, lanes: Iterable[tuple[str, int]], seconds: float = SILENCE_SECONDS_MAX
+) -> None:
+    """ReadFailed for a lane that does not exist: it would only be silent for long."""
+    try:
+        topics = consumer.list_topics(timeout=seconds).topics
+    except KafkaException as failed:
+        raise ReadFailed(f"{bootstrap}: {failed.args[0].str()}; is Kafka running there?") from failed
+    for topic, partition in sorted(lanes):
+        if topic not in topics or partition not in topics[topic].partitions:
+            raise ReadFailed(f"{bootstrap}: no lane {topic}[{partition}]; run `scv topics create`")
+
+
 class _RangeReader:
     """A consumer and what is still to be read of each lane."""
 
-    def __init__(self, bootstrap: str, ranges: Ranges, fetch_bytes: int = FETCH_BYTES) -> None:
+    def __init__(self, bootstrap: str, ranges: Ranges) -> None:
         self._bootstrap = bootstrap
-        self.turn_to(ranges)
+        self._next = {lane: start for lane, (start, _) in ranges.items()}
+        self._ends = {lane: end for lane, (_, end) in ranges.items()}
         self._consumer = Consumer(
             {
                 "bootstrap.servers": bootstrap,
@@ -177,19 +165,13 @@ class _RangeReader:
                 # An offset that is gone must not silently become another.
                 "auto.offset.reset": "error",
                 "queued.max.messages.kbytes": QUEUED_KB_MAX,
-                "fetch.message.max.bytes": fetch_bytes,
                 "fetch.wait.max.ms": 50,
                 "log_level": 0,
             }
         )
 
-    def turn_to(self, ranges: Ranges) -> None:
-        """Read these next; what was read before is done with."""
-        self._next = {lane: start for lane, (start, _) in ranges.items()}
-        self._ends = {lane: end for lane, (_, end) in ranges.items()}
-
     def batches(self, records_max: int, silence_seconds: float) -> Iterator[list[Record]]:
-        self._refuse_unknown(silence_seconds)
+        refuse_unknown(self._consumer, self._bootstrap, self._ends, silence_seconds)
         self._consumer.assign([TopicPartition(*lane, start) for lane, start in self._next.items()])
         quiet_since = time.monotonic()
         while self._ends:
@@ -204,18 +186,6 @@ class _RangeReader:
                 quiet_since = time.monotonic()
             elif time.monotonic() - quiet_since > silence_seconds:
                 raise ReadFailed(f"{self._bootstrap}: nothing for {silence_seconds:.0f} s, {self._left()}")
-
-    def _refuse_unknown(self, seconds: float) -> None:
-        """A lane that does not exist would only be silent for long."""
-        try:
-            topics = self._consumer.list_topics(timeout=seconds).topics
-        except KafkaException as failed:
-            raise ReadFailed(
-                f"{self._bootstrap}: {failed.args[0].str()}; is Kafka running there?"
-            ) from failed
-        for topic, partition in sorted(self._ends):
-            if topic not in topics or partition not in topics[topic].partitions:
-                raise ReadFailed(f"{self._bootstrap}: no lane {topic}[{partition}]; run `scv topics create`")
 
     def close(self) -> None:
         self._consumer.close()

@@ -55,6 +55,9 @@ def run_serve(
         settings.http_keys,
         settings.identity_rules,
         settings.http_requests_per_second,
+        settings.trust,
+        settings.config,
+        settings.shape,
     )
     address = f"http://{_shown(settings.http_host)}:{settings.http_port}"
     server = Server(

@@ -13,12 +13,12 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from operator import attrgetter
 from typing import Any
 
-from models.careful import read
 from models.catalogue import COMMAND_TOPIC
 from models.dead_letter import DeadLetter, Fault
-from models.decoding import Event, fast_decoder
+from models.decoding import Event
 from models.identifiers import is_employee
 from models.link import LinkFact
+from models.reading import event_of
 from models.record import Lane
 from projections.folding import Fold, Projection
 from projections.forwarding import fact_of
@@ -27,8 +27,6 @@ from stores.store import PartWrite
 
 # One function call blocks the store for about 5 µs a part; between two calls others get their turn.
 PARTS_PER_COMMIT = 256
-# What a record's timestamp can mean: 1970 to 9999. A clock that is farther off is taken as that.
-_GREATEST_MS = 253_402_300_799_999
 
 
 class Prefix:
@@ -170,18 +168,8 @@ _offset = attrgetter("offset")
 
 
 def decode(topic: str, record: Any) -> Event | Fault:
-    """The event of a consumed record, fast when it is the common case."""
-    log_us = min(max(record.timestamp or 0, 0), _GREATEST_MS) * 1_000
-    headers = record.headers
-    if record.value is not None and not (headers and _is_binary(headers)):
-        event = fast_decoder(topic)(record.value, record.key, log_us)
-        if event is not None:
-            return event
-    return read(topic, record.key, record.value, headers or (), log_us)
-
-
-def _is_binary(headers: Sequence[tuple[str, Any]]) -> bool:
-    return any(name.lower() == "ce_specversion" for name, _ in headers)
+    """The event of a consumed record."""
+    return event_of(topic, record.key, record.value, record.headers, record.timestamp)
 
 
 def _dead_letter(lane: Lane, record: Any, fault: Fault) -> DeadLetter:

@@ -11,12 +11,12 @@ from kafka import KafkaAdminClient, TopicPartition
 from kafka.errors import KafkaError
 from kafka.partitioner.default import murmur2
 
-from eventlog import admin, reading, topics
+from eventlog import admin, topics
 from eventlog.apache import ApacheBroker
 from eventlog.embedded import EmbeddedBroker
 from eventlog.errors import LogError, LogUnavailable, ProduceFailed, ReadFailed
 from eventlog.producing import BUFFER_RECORDS_MAX, LogProducer
-from eventlog.reading import read_batches, read_lane, read_places, read_ranges, read_topic
+from eventlog.reading import read_batches, read_lane, read_ranges, read_topic
 from models.record import Lane, Record
 from tests.servers import ContainerBroker
 
@@ -101,20 +101,6 @@ def test_a_range_is_read_exactly_also_from_the_middle_of_a_batch(
     records = list(read_lane(bootstrap, "facts", 0, start, end))
     assert [record.offset for record in records] == list(range(start, end))
     assert [record.value for record in records] == [b"value %d" % number for number in range(start, end)]
-
-
-def test_single_records_of_a_lane_are_read_and_nothing_around_them(
-    bootstrap: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(reading, "PLACES_SILENCE_SECONDS_MAX", 1.0)
-    write(bootstrap, 300)
-    places = [299, 0, 7, 8, 9, 120, 7, 298]
-    records = list(read_places(bootstrap, Lane("facts", 0), places))
-    assert [record.offset for record in records] == sorted(set(places))
-    assert [record.value for record in records] == [b"value %d" % place for place in sorted(set(places))]
-    assert list(read_places(bootstrap, Lane("facts", 0), [])) == []
-    with pytest.raises(ReadFailed):
-        list(read_places(bootstrap, Lane("facts", 0), [5, 300]))
 
 
 def test_a_topic_is_read_lane_by_lane_up_to_its_fixed_ends(bootstrap: str) -> None:

@@ -37,6 +37,7 @@ ENDPOINTS: dict[tuple[str, str], tuple[str, dict[str, Any], int]] = {
     ("get", "/v1/profiles/{customer_id}/identifiers"): ("profile:read", {}, 200),
     ("get", "/v1/profiles/{customer_id}/consents"): ("profile:read", {}, 200),
     ("get", "/v1/profiles/{customer_id}/merges"): ("profile:read", {}, 200),
+    ("get", "/v1/profiles/{customer_id}/explain/{field}"): ("profile:read", {}, 422),
     ("post", "/v1/profiles/{customer_id}/reveal"): (
         "profile:reveal", {"json": {"fields": ["name"], "reason": "asked"}}, 200,
     ),
@@ -72,7 +73,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HttpWorld]:
 def asked(world: HttpWorld, place: tuple[str, str], key: str | None) -> tuple[int, dict[str, Any]]:
     method, path = place
     position = DISCARDED if path.endswith(":discard") else LETTER
-    filled = path.format(customer_id=ADA, position=position)
+    filled = path.format(customer_id=ADA, position=position, field="none")
     answer = world.ask(method.upper(), filled, key, **ENDPOINTS[place][1])
     text = answer.headers["Content-Type"].startswith("text/")
     found = answer.status_code, {} if text else answer.json()

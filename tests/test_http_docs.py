@@ -86,6 +86,7 @@ def test_examples_are_what_the_models_say() -> None:
         (bodies.IdentifiersAnswer, examples.IDENTIFIERS),
         (bodies.ConsentsAnswer, examples.CONSENTS),
         (bodies.MergesAnswer, examples.MERGES),
+        (bodies.ExplainAnswer, examples.EXPLAIN),
         (bodies.RevealRequest, examples.REVEAL_REQUEST),
         (bodies.RevealAnswer, examples.REVEAL),
         (bodies.EventsAnswer, examples.EVENTS),
