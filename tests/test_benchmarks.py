@@ -1,6 +1,7 @@
 """The benchmarks run, and what they say has its form. No figure is judged here: machines differ."""
 
 import json
+import re
 from collections import Counter
 from itertools import islice
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from benchmarks import (
     backlog,
     counting,
+    everything,
     growth,
     hot,
     latency,
@@ -227,6 +229,13 @@ def test_a_backlog_is_drained_by_scv_and_the_ceiling(
     assert backlog.main([*sizes, "--broker", "embedded", "--json", "--out", str(tmp_path / "b.json")]) == 0
     [line] = capsys.readouterr().out.splitlines()
     assert set(json.loads(line)["throughput"]) == {"scv", "limit"}
+
+
+def test_everything_is_all_that_the_page_measures() -> None:
+    page = (Path(__file__).parent.parent / "docs" / "performance.md").read_text()
+    told = set(re.findall(r"python -m benchmarks\.(\w+)", page))
+    assert everything.COMMANDS.keys() <= told
+    assert {"lookup", "http", "backlog", "hot"} <= everything.COMMANDS.keys()
 
 
 @needs_linux
