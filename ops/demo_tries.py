@@ -33,8 +33,8 @@ def curl(event: dict[str, Any]) -> str:
     return f"curl -s {headers} -d '{json.dumps(event)}' $HTTP/v1/events"
 
 
-def suggest(installation: Installation) -> None:
-    """Say where the page is, and what to try."""
+def suggest(installation: Installation, *, shared: bool) -> None:
+    """Say where the page is, and what to try. `shared`: whether the office with its one phone is there."""
     office, nora = OFFICE.replace(":", "=", 1), NORA.replace(":", "=", 1)
     say()
     say_page(installation, ADAS_CALL)
@@ -49,7 +49,11 @@ def suggest(installation: Installation) -> None:
     say("2. An event lands live. Ada pays, while her page is open; nothing moves until you press N:")
     say(f"   {curl(PAID)}")
     say("3. A phone that many share. Ctrl+K on the page, or open this: nobody is picked silently.")
-    say(f"   {installation.http}/agent#{office}")
+    say(
+        f"   {installation.http}/agent#{office}"
+        if shared
+        else "   (Where more people live: --customers 300.)"
+    )
     say("4. A merge and its unmerge. Open Nora, then say that she is Ada, and that she is not:")
     say(f"   {installation.http}/agent#{nora}")
     say(f'   scv identity link crm:4711 {NORA} --actor E-7 --reason "trying it"')
