@@ -104,6 +104,9 @@ class DeskWorld:
                        locale="de-DE", zoneinfo="Europe/Berlin", identifiers=known)  # fmt: skip
             self.write("sales.order_placed", subject, order_id=f"O-{7001 + number}", amount_minor=2490,
                        currency="EUR", channel="web", references=[f"order:O-{7001 + number}"])  # fmt: skip
+        self.write(
+            "service.conversation_held", "crm:7003", conversation_id="V-7003", seconds=120, channel="phone"
+        )
 
     @contextmanager
     def page(

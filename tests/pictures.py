@@ -147,7 +147,7 @@ def take(folder: Path, zone: str) -> None:
                 page.screenshot(path=path, animations="disabled", caret="initial")
             if shutil.which("pngquant"):
                 subprocess.run(
-                    ["pngquant", "--force", "--ext", ".png", "--speed", "1", "64", str(path)], check=True
+                    ["pngquant", "--force", "--ext", ".png", "--speed", "1", "160", str(path)], check=True
                 )
             print(f"{path.name}: {path.stat().st_size // 1024} KiB")
 
