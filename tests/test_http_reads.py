@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from eventlog import reading
+from eventlog import fetching, reading
 from eventlog.embedded import EmbeddedBroker
 from eventlog.producing import LogProducer
 from models.identifiers import customer_id
@@ -247,7 +247,8 @@ def test_merges_come_from_the_topic_newest_first(
             producer.produce("customer.merges", b"k", msgspec.json.encode(turn))
     opened: list[object] = []
     opens = reading.Consumer
-    monkeypatch.setattr(reading, "Consumer", lambda settings: opened.append(settings) or opens(settings))
+    for module in (reading, fetching):
+        monkeypatch.setattr(module, "Consumer", lambda settings: opened.append(settings) or opens(settings))
     shown = world.get(f"/v1/profiles/{ADA_ID}/merges").json()
     assert len(opened) == 2, "one to catch up, one for all that is shown"
     mine = [turn for turn in told if ADA_ID in {one["customer_id"] for one in turn["data"]["after"]}]
