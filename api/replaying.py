@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple, Self
 
+from eventlog.dead_letters import SettledOffsets
 from eventlog.fetching import fetch_records
 from eventlog.reading import ranges_up_to, read_ranges
 from models.catalogue import COMMAND_TOPIC
@@ -94,6 +95,7 @@ class Replayer:
         self.store = RedisStore(installation.redis, installation.generation, self.rules.shared_above)
         self.labels = Labels(installation.generation, installation.config)
         self.projection = Projection(Configuration(trust=installation.trust, rules=self.rules))
+        self.settled = SettledOffsets(installation.kafka)
 
     def replay(
         self, subject: str, point: Point = NOW, records_max: int | None = None, show: Show | None = None
@@ -103,7 +105,7 @@ class Replayer:
         TooManyRecords, TooManyStating, LogError, StoreAway.
         """
         whom = self.whom(subject, point.known_us)
-        replay = Replay(self.projection, point)
+        replay = Replay(self.projection, point, self.settled())
         count = 0
         for record in self.records(self.held(whom.members), records_max, show):
             replay.add(record)
@@ -126,7 +128,7 @@ class Replayer:
         """How a field of this subject's customer came to its value. NoSuchField, and what `replay` raises."""
         whom = self.whom(subject, point.known_us)
         records = self.records(self.held(whom.members), records_max, show)
-        replay = Replay(self.projection, point)
+        replay = Replay(self.projection, point, self.settled())
         return whom, explain(records, replay, field, whom.founder, whom.placed, mask)
 
     def whom(self, subject: str, known_us: int | None = None) -> Whom:

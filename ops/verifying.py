@@ -99,7 +99,7 @@ class Verifier:
         live, unsettled = self.read(customer_ids)
         verdicts = dict(unsettled)
         for one in live:
-            replay = Replay(self.replayer.projection)
+            replay = Replay(self.replayer.projection, settled=self.replayer.settled())
             for record in self.replayer.records(one.held):
                 replay.add(record)
             verdicts[one.stored.customer_id] = self.compared(one, replay)
@@ -149,7 +149,7 @@ class Verifier:
                     place = (held.lane, held.subject.encode())
                     stops[place] = max(stops.get(place, 0), held.part.offset + 1)
                     ends[held.lane] = max(ends.get(held.lane, 0), held.part.offset + 1)
-        replay = Replay(self.replayer.projection)
+        replay = Replay(self.replayer.projection, settled=self.replayer.settled())
         total = sum(ends.values())
         done = 0
         for batch in read_batches(
@@ -267,7 +267,7 @@ class Verifier:
 
 def heard_of(replayer: Replayer, records: Iterable[Record]) -> set[tuple[Lane, str]]:
     """The lanes and subjects that have an event among these records."""
-    replay = Replay(replayer.projection)
+    replay = Replay(replayer.projection, settled=replayer.settled())
     return {(one.lane, one.event.subject) for record in records if (one := replay.add(record)) is not None}
 
 

@@ -8,6 +8,7 @@ Invariants:
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 from models.dead_letter import Fault
@@ -49,16 +50,27 @@ class Heard(NamedTuple):
 
 
 class Replay:
-    """Folds records one by one; `members` are the parts that they make."""
+    """Folds records one by one; `members` are the parts that they make.
 
-    def __init__(self, projection: Projection, point: Point = NOW) -> None:
+    `settled` are offsets of dead letters that were redriven or discarded: passed over, as workers do.
+    """
+
+    def __init__(
+        self,
+        projection: Projection,
+        point: Point = NOW,
+        settled: Mapping[Lane, Collection[int]] | None = None,
+    ) -> None:
         self.projection, self.point = projection, point
+        self.settled = settled or {}
         self.folds: dict[tuple[str, Lane], Fold] = {}
         self.parts: dict[tuple[str, Lane], Part] = {}
         self.facts: dict[str, list[LinkFact]] = {}
 
     def add(self, record: Record) -> Heard | None:
         """Fold one record; None when it is no event, or is not covered."""
+        if record.offset in self.settled.get(record.lane, ()):
+            return None
         event = event_of(record.topic, record.key, record.value, record.headers, record.timestamp_ms)
         if isinstance(event, Fault) or not self.point.covers(event):
             return None

@@ -18,6 +18,7 @@ from itertools import count
 from typing import NamedTuple
 
 from eventlog.admin import lane_ends
+from eventlog.dead_letters import SettledOffsets
 from eventlog.producing import LogProducer
 from eventlog.reading import read_batches, read_lane
 from eventlog.topics import link_log
@@ -85,7 +86,7 @@ def working(settings: Settings, share: int) -> Iterator[Perform]:
         folder = BulkFolder(
             store,
             outlet,
-            Folder(Projection(configuration)),
+            Folder(Projection(configuration), SettledOffsets(settings.kafka)),
             link_topic=link_log(settings.generation),
             cache=PartCache(settings.cache_mib * 1024 * 1024 // share),
             read=lambda lane, start, end: read_batches(settings.kafka, {lane: (start, end)}),

@@ -23,6 +23,7 @@ from projections.assembling import Labels
 from projections.folding import Projection
 from projections.redriving import Redriven, redriven
 from projections.reducers import Configuration
+from projections.replay import Replay
 from stores.embedded import EmbeddedStore
 from stores.redis_store import RedisStore
 from streams.cache import PartCache
@@ -215,6 +216,8 @@ def test_whoever_reads_the_old_record_with_newer_models_passes_over_it(
     assert run(world, capsys, "redrive", old[0], "--execute")[0] == Exit.OK
     assert run(world, capsys, "discard", old[1], "--reason-text", "twice", "--execute")[0] == Exit.OK
     assert (world.folded(looking=False), world.folded()) == (3, 1)
+    replay = Replay(Projection(Configuration()), settled=SettledOffsets(world.bootstrap)())
+    assert sum(replay.add(record) is not None for record in world.records()) == 1
 
 
 def test_a_worker_reads_only_what_was_settled_since_it_looked(
