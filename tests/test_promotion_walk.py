@@ -166,7 +166,7 @@ def test_after_a_promotion_and_after_a_rollback_subscribers_have_what_readers_se
 
 @pytest.mark.parametrize(
     ("point", "time"),
-    [("between read and write", 2), ("between write and note", 2), ("between portion and walk", 2)],
+    [("between write and note", 2), ("between portion and walk", 2)],
 )
 def test_a_publisher_killed_in_the_walk_is_followed_by_one_that_goes_on(
     apache: PromotingWorld, point: str, time: int, monkeypatch: pytest.MonkeyPatch
