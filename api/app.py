@@ -22,7 +22,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from api import explaining, health, profiles, reference, streaming, writing
+from api import explaining, health, letters, profiles, reference, streaming, writing
 from api.document import described
 from api.problems import CODES, Problem
 from api.services import Plan, Services
@@ -59,12 +59,14 @@ def create_app(plan: Plan) -> FastAPI:
         version="1",
         lifespan=lifespan,
         redirect_slashes=False,
+        # It would tell paths and queries to whatever an installation has for OpenTelemetry.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
         # Those of the framework load scripts from elsewhere.
         docs_url=None,
         redoc_url=None,
     )
     # The routes themselves: an included router would be gone through again with each request.
-    for room in (profiles, explaining, writing, streaming, health, reference):
+    for room in (profiles, explaining, writing, letters, streaming, health, reference):
         app.router.routes.extend(room.router.routes)
     app.router.routes.extend(health.operator_router.routes)
     app.add_exception_handler(Problem, _problem)

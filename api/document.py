@@ -15,6 +15,7 @@ from pydantic.json_schema import models_json_schema
 
 from api.bodies import ANSWERS, ProblemDocument
 from api.keys import SCOPES
+from api.letter_bodies import LETTER_ANSWERS
 from models.profile import Profile
 
 REFERENCES = "#/components/schemas/{model}"
@@ -42,7 +43,8 @@ def _made(app: FastAPI) -> dict[str, Any]:
     document = get_openapi(title="scv", version="1", description=ABOUT, routes=app.routes)
     components = document.setdefault("components", {})
     _, made = models_json_schema(
-        [(model, "validation") for model in (*ANSWERS, ProblemDocument, Profile)], ref_template=REFERENCES
+        [(model, "validation") for model in (*ANSWERS, *LETTER_ANSWERS, ProblemDocument, Profile)],
+        ref_template=REFERENCES,
     )
     schemas = {**components.get("schemas", {}), **made["$defs"]}
     schemas["Problem"] = schemas.pop("ProblemDocument")

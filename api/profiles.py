@@ -8,9 +8,9 @@ Invariants:
 
 from __future__ import annotations
 
-import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -28,8 +28,8 @@ from api.bodies import (
 )
 from api.examples import CONSENTS, IDENTIFIERS, LOOKUP, LOOKUP_REQUEST, MERGES, PROFILE, TIMELINE_PAGE
 from api.freshness import wait_for
-from api.lookup import NotAName
-from api.masking import mask_given_name, mask_name, mask_subject
+from api.lookup import Answer, NotAName
+from api.masking import mask_given_name, mask_name, mask_subject, scrubbed
 from api.merges import shown_turn
 from api.past import PAST_PROBLEMS, POINT_PARAMETERS, asked_of, point_of, replayed_to
 from api.problems import Problem, invalid, wrong_parameter
@@ -46,6 +46,9 @@ CUSTOMER_ID = re.compile(r"cus_[0-9A-HJKMNP-TV-Z]{16}")
 _PURPOSE = re.compile(r"[a-z][a-z0-9_.-]{0,63}")
 _ACTOR = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./:-]{0,79}")
 JSON = "application/json"
+
+# What of a stored section an endpoint shows.
+Shown = Callable[[bytes], dict[str, Any]]
 
 ID_PARAMETER = {
     "name": "customer_id", "in": "path", "required": True, "example": "cus_7Q2M4X9K3BTD5HWE",
@@ -80,6 +83,7 @@ READ_PROBLEMS = (
     "unknown_customer",
     "erased",
     "split",
+    "too_many_waiting",
     "projection_behind",
     "audit_unavailable",
 )
@@ -149,7 +153,8 @@ async def synced(caller: Caller, request: Request) -> None:
             services.store,
             token,
             header_of(request, "prefer"),
-            links_end=services.links_end,
+            log=services,
+            slot=partial(services.waiting.one, caller.key.id),
         )
 
 
@@ -167,7 +172,8 @@ async def _profile(
     """The profile in the path, and how fresh it is; audited."""
     customer_id = customer_id_of(request)
     await synced(caller, request)
-    generation, stored = await live_profile(caller.services, customer_id, sections, rest, request.url.query)
+    query: bytes = request.scope["query_string"]
+    generation, stored = await live_profile(caller.services, customer_id, sections, rest, query)
     action = rest.removeprefix("/") or "profile"
     audit(caller, request, action, [stored.customer_id], sections)
     return stored, as_of(stored, generation, caller.services.lags.lag)
@@ -203,7 +209,7 @@ async def _past_profile(request: Request, caller: Caller, sections: Sequence[str
     takes=Takes({JSON: ({"$ref": "#/components/schemas/LookupRequest"}, LOOKUP_REQUEST)}),
     parameters=HEADERS,
     problems=("not_json", "unsupported_media_type", "body_too_large", "body_too_slow", "invalid_request",
-              "projection_behind", "log_unavailable", "audit_unavailable"),
+              "too_many_waiting", "projection_behind", "log_unavailable", "audit_unavailable"),
     answers=[Answers(200, "`single`, `ambiguous` or `none`; always 200.", LookupAnswer, LOOKUP)],
 )  # fmt: skip
 async def lookup_profiles(request: Request, caller: Caller) -> Response:
@@ -224,17 +230,26 @@ async def lookup_profiles(request: Request, caller: Caller) -> Response:
     shown = [stored.customer_id] if stored else [one["customer_id"] for one in answer.candidates]
     audit(caller, request, "lookup", shown, sections if stored else ("candidates",), asked.purpose)
     document = b"null" if stored is None else document_of(stored, sections, personal=caller.personal)
-    candidates = [] if stored else [_candidate(one, personal=caller.personal) for one in answer.candidates]
-    unknown = list(answer.unknown) if caller.personal else [mask_given_name(name) for name in answer.unknown]
+    candidates, unknown = _candidates(answer, personal=caller.personal)
     body = b'{"match":"%s","profile":%s,"candidates":%s,"merged_into":%s,"unknown":%s,"as_of":%s}' % (
         answer.match.encode(),
         document,
-        msgspec.json.encode(candidates),
+        candidates,
         msgspec.json.encode(answer.merged_into),
-        msgspec.json.encode(unknown),
+        unknown,
         as_of(stored, found.generation, caller.services.lags.lag),
     )
     return Response(body, media_type=JSON)
+
+
+def _candidates(answer: Answer, *, personal: bool) -> tuple[bytes, bytes]:
+    """The candidates, and the names that lead nowhere, as JSON: masked as profiles are."""
+    # A `single` answer has shown the one that there is.
+    candidates = [] if answer.match == "single" else answer.candidates
+    shown = msgspec.json.encode([_candidate(one, personal=personal) for one in candidates])
+    if personal:
+        return shown, msgspec.json.encode(answer.unknown)
+    return scrubbed(shown), scrubbed(msgspec.json.encode([mask_given_name(name) for name in answer.unknown]))
 
 
 def _candidate(one: dict[str, Any], *, personal: bool) -> dict[str, Any]:
@@ -320,32 +335,39 @@ async def get_timeline(request: Request, caller: Caller) -> Response:
     return Response(body, media_type=JSON)
 
 
-@endpoint(
-    router, "GET", "/v1/profiles/{customer_id}/identifiers",
-    scope="profile:read", summary="By which names the customer is known", tag="profiles",
-    parameters=(ID_PARAMETER, *HEADERS), problems=READ_PROBLEMS,
-    answers=[Answers(200, "Subjects, identifiers, related ones.", IdentifiersAnswer, IDENTIFIERS), MOVED],
-)  # fmt: skip
-async def get_identifiers(request: Request, caller: Caller) -> Response:
-    """Subjects, identifiers with their status, and related customers."""
-    stored, fresh = await _profile(request, caller, ("identity",), "/identifiers")
-    identity = msgspec.json.decode(section_of(stored, "identity", personal=caller.personal)) or {}
-    shown = {name: identity.get(name, []) for name in ("subjects", "identifiers", "related")}
-    return _parts(stored, shown, fresh)
+def _section_endpoint(
+    rest: str, section: str, summary: str, description: str, answer: Answers, shown: Shown
+) -> None:
+    """Declare that a section, or a part of it, has a path of its own."""
+
+    async def read(request: Request, caller: Caller) -> Response:
+        stored, fresh = await _profile(request, caller, (section,), f"/{rest}")
+        return _parts(stored, shown(section_of(stored, section, personal=caller.personal)), fresh)
+
+    read.__doc__ = description
+    endpoint(
+        router, "GET", f"/v1/profiles/{{customer_id}}/{rest}",
+        scope="profile:read", summary=summary, tag="profiles", name=f"get_{rest}",
+        parameters=(ID_PARAMETER, *HEADERS), problems=READ_PROBLEMS, answers=[answer, MOVED],
+    )(read)  # fmt: skip
 
 
-@endpoint(
-    router, "GET", "/v1/profiles/{customer_id}/consents",
-    scope="profile:read", summary="What the customer has permitted", tag="profiles",
-    parameters=(ID_PARAMETER, *HEADERS), problems=READ_PROBLEMS,
-    answers=[Answers(200, "Permissions, preferences, stated values.", ConsentsAnswer, CONSENTS), MOVED],
+def _names(section: bytes) -> dict[str, Any]:
+    identity = msgspec.json.decode(section) or {}
+    return {name: identity.get(name, []) for name in ("subjects", "identifiers", "related")}
+
+
+_section_endpoint(
+    "identifiers", "identity", "By which names the customer is known",
+    "Subjects, identifiers with their status, and related customers.",
+    Answers(200, "Subjects, identifiers, related ones.", IdentifiersAnswer, IDENTIFIERS), _names,
 )  # fmt: skip
-async def get_consents(request: Request, caller: Caller) -> Response:
-    """The latest word on each purpose and channel, and how the customer wants to be treated."""
-    stored, fresh = await _profile(request, caller, ("consent",), "/consents")
-    return _parts(
-        stored, {"consent": msgspec.Raw(section_of(stored, "consent", personal=caller.personal))}, fresh
-    )
+_section_endpoint(
+    "consents", "consent", "What the customer has permitted",
+    "The latest word on each purpose and channel, and how the customer wants to be treated.",
+    Answers(200, "Permissions, preferences, stated values.", ConsentsAnswer, CONSENTS),
+    lambda section: {"consent": msgspec.Raw(section)},
+)  # fmt: skip
 
 
 @endpoint(
@@ -357,7 +379,8 @@ async def get_consents(request: Request, caller: Caller) -> Response:
 async def get_merges(request: Request, caller: Caller) -> Response:
     """What was before, what came of it, and the edges that did it, out of `customer.merges`."""
     stored, fresh = await _profile(request, caller, (), "/merges")
-    history = await asyncio.to_thread(caller.services.merges.of, stored.customer_id)
+    services = caller.services
+    history = await services.merges_thread.ask(partial(services.merges.of, stored.customer_id))
     turns = [shown_turn(turn, personal=caller.personal) for turn in history.turns]
     return _parts(stored, {"merges": turns, "complete": history.complete}, fresh)
 

@@ -77,7 +77,7 @@ class _Fetcher:
         )
 
     def records(self, silence_seconds: float) -> Iterator[Record]:
-        refuse_unknown(self._consumer, self._bootstrap, self._runs)
+        refuse_unknown(self._consumer, self._bootstrap, self._runs, silence_seconds)
         self._consumer.assign([TopicPartition(*lane, runs[0][0]) for lane, runs in self._runs.items()])
         quiet_since = time.monotonic()
         while self._runs:
@@ -119,7 +119,7 @@ class _Fetcher:
             else:
                 del self._runs[lane]
                 self._consumer.incremental_unassign([TopicPartition(*lane)])
-        return record_of(message, topic, partition, offset)
+        return record_of(message)
 
     def _left(self) -> str:
         left = [f"{topic}[{partition}]@{runs[0][0]}" for (topic, partition), runs in self._runs.items()]

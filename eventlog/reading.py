@@ -116,27 +116,35 @@ def _headers(message: Message) -> list[tuple[str, bytes | None]]:
     return [(name, value if isinstance(value, bytes) else None) for name, value in pairs]
 
 
+def record_of(message: Message) -> Record:
+    """The record that a message without error is."""
+    return Record(
+        message.topic() or "",
+        message.partition() or 0,
+        message.offset() or 0,
+        message.timestamp()[1],
+        message.key(),  # type: ignore[arg-type]  # bytes, since nothing decodes it
+        message.value(),  # type: ignore[arg-type]
+        _headers(message),
+    )
+
+
 def ranges_up_to(bootstrap: str, topics: Collection[str]) -> dict[tuple[str, int], tuple[int, int]]:
     """The ranges that hold all of these topics as they are now: what a rebuild reads."""
     return {lane: (held.earliest, held.end) for lane, held in lane_ends(bootstrap, topics).items()}
 
 
-def refuse_unknown(consumer: Consumer, bootstrap: str, lanes: Iterable[tuple[str, int]]) -> None:
+def refuse_unknown(
+    consumer: Consumer, bootstrap: str, lanes: Iterable[tuple[str, int]], seconds: float = SILENCE_SECONDS_MAX
+) -> None:
     """ReadFailed for a lane that does not exist: it would only be silent for long."""
     try:
-        topics = consumer.list_topics(timeout=SILENCE_SECONDS_MAX).topics
+        topics = consumer.list_topics(timeout=seconds).topics
     except KafkaException as failed:
         raise ReadFailed(f"{bootstrap}: {failed.args[0].str()}; is Kafka running there?") from failed
     for topic, partition in sorted(lanes):
         if topic not in topics or partition not in topics[topic].partitions:
             raise ReadFailed(f"{bootstrap}: no lane {topic}[{partition}]; run `scv topics create`")
-
-
-def record_of(message: Message, topic: str, partition: int, offset: int) -> Record:
-    """The record of a message that is no error."""
-    return Record(
-        topic, partition, offset, message.timestamp()[1], message.key(), message.value(), _headers(message)
-    )
 
 
 class _RangeReader:
@@ -163,7 +171,7 @@ class _RangeReader:
         )
 
     def batches(self, records_max: int, silence_seconds: float) -> Iterator[list[Record]]:
-        refuse_unknown(self._consumer, self._bootstrap, self._ends)
+        refuse_unknown(self._consumer, self._bootstrap, self._ends, silence_seconds)
         self._consumer.assign([TopicPartition(*lane, start) for lane, start in self._next.items()])
         quiet_since = time.monotonic()
         while self._ends:
@@ -203,7 +211,7 @@ class _RangeReader:
                 # Compaction or a transaction's marker took the last offsets of the range.
                 self._let_go(lane)
             else:
-                batch.append(record_of(message, topic, partition, offset))
+                batch.append(record_of(message))
                 self._next[lane] = offset + 1
                 if offset + 1 >= end:
                     self._let_go(lane)

@@ -14,10 +14,14 @@ from typing import Annotated, Any
 import typer
 from typer.exceptions import Abort
 
+from ops.events_cli import events_app
+from ops.export_cli import export
 from ops.failures import Exit, Failure, failure_of, one_line, traced
 from ops.http_cli import keys_app, serve
 from ops.identity_cli import identity_app
+from ops.letters_cli import letters_app
 from ops.options import AsJson, Generation, Kafka, MetricsPort, Redis, SessionTimeout
+from ops.rebuild_cli import reassemble, rebuild_app, sweep
 from ops.replay_cli import inspect, verify
 
 app = typer.Typer(
@@ -30,6 +34,9 @@ topics_app = typer.Typer(no_args_is_help=True, help="The topics of the event log
 app.add_typer(topics_app, name="topics")
 app.add_typer(identity_app, name="identity")
 app.add_typer(keys_app, name="keys")
+app.add_typer(events_app, name="events")
+app.add_typer(letters_app, name="dead-letters")
+app.add_typer(rebuild_app, name="rebuild")
 
 
 @app.command()
@@ -124,6 +131,9 @@ def worker(
 
 
 app.command("serve")(serve)
+app.command("export")(export)
+app.command("sweep")(sweep)
+app.command("reassemble")(reassemble)
 
 
 @topics_app.command("create")

@@ -193,6 +193,7 @@ def _suggest(installation: Installation) -> None:
         ("scv identity candidates", "who may be one person: for you to judge"),
         ("scv inspect crm:cdnow-00003 --json", "a customer of 1997, as JSON"),
         ("scv import data/cdnow/CDNOW_master.txt --map cdnow --dry-run", "how a file becomes events"),
+        ("scv dead-letters list", "what was broken, and how to mend it: docs/dead-letters.md"),
         ("scv doctor --probe", "is everything as it should be?"),
     ):
         say(f"  {command:<62} {what}")

@@ -3,11 +3,13 @@
 Invariants:
 - Per subject, records are folded in log order; a prefix holds every record up to its end, of all subjects.
 - A record that is no event becomes a dead letter; nothing else happens to it, and nothing stops.
+- A dead letter that was settled (redriven, discarded) is passed over, also where newer models could read it:
+  the record that took its place is folded, and nothing is folded twice.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from operator import attrgetter
 from typing import Any
 
@@ -86,22 +88,37 @@ class Folded:
 
 
 class Folder:
-    """Folds prefixes of any lane."""
+    """Folds prefixes of any lane. `settled`, when called, gives the offsets of settled dead letters."""
 
-    def __init__(self, projection: Projection) -> None:
+    def __init__(
+        self, projection: Projection, settled: Callable[[], Mapping[Lane, Collection[int]]] | None = None
+    ) -> None:
         self.projection = projection
+        self._ask_settled = settled
+        self._settled: Mapping[Lane, Collection[int]] | None = None if settled else {}
+
+    def look(self) -> None:
+        """See what is settled, before lanes are folded from where they stand. LogError."""
+        if self._ask_settled is not None:
+            self._settled = self._ask_settled()
 
     def fold(self, lane: Lane, prefix: Prefix, cache: Mapping[str, Part], changed: dict[str, Part]) -> Folded:
         """Fold a prefix upon the parts in `changed`, else in `cache`; those after it go into `changed`."""
         folded = Folded()
+        if self._settled is None:
+            # Whoever owns no lanes (a rebuild) has not looked before.
+            self.look()
+        settled = (self._settled or {}).get(lane, ())
         if lane.topic == COMMAND_TOPIC:
-            self._forward(lane, prefix, folded)
+            self._forward(lane, prefix, folded, settled)
             return folded
         for key, records in prefix.groups.items():
             subject = subject_of(key)
             before = None if subject is None else changed.get(subject) or cache.get(subject)
             fold: Fold | None = None
             for record in records:
+                if settled and record.offset in settled:
+                    continue
                 event = decode(lane.topic, record)
                 if isinstance(event, Fault):
                     folded.dead_letters.append(_dead_letter(lane, record, event))
@@ -115,9 +132,11 @@ class Folder:
                 changed[fold.subject] = self._finish(fold, folded)
         return folded
 
-    def _forward(self, lane: Lane, prefix: Prefix, folded: Folded) -> None:
+    def _forward(self, lane: Lane, prefix: Prefix, folded: Folded, settled: Collection[int]) -> None:
         """Commands make no parts: the graph hears of them, in the order of their offsets."""
         for record in sorted((one for group in prefix.groups.values() for one in group), key=_offset):
+            if record.offset in settled:
+                continue
             event = decode(lane.topic, record)
             if isinstance(event, Fault):
                 folded.dead_letters.append(_dead_letter(lane, record, event))

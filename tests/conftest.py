@@ -18,6 +18,7 @@ With pytest-xdist every worker process has servers of its own. All of them end w
 
 import uuid
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -127,3 +128,15 @@ def container_store() -> Iterator[servers.ContainerStore]:
 def unique() -> str:
     """A name no other test has: eight lower-case letters and digits, fit for a part of a topic's name."""
     return uuid.uuid4().hex[:8]
+
+
+@pytest.fixture
+def world(worlds: Any) -> Any:
+    """The HTTP API of a module's `worlds`, as `tests.http_world.world_of` gives them."""
+    return worlds[0]
+
+
+@pytest.fixture
+def folded(worlds: Any) -> Any:
+    """The hand that writes and folds behind it."""
+    return worlds[1]

@@ -48,8 +48,14 @@ def test_every_problem_is_answered_by_some_endpoint(document: dict[str, Any]) ->
         for operation in operations(document).values()
         for answer in operation["responses"].values()
     )
-    # These two have no endpoint: they are about paths and methods that are none.
-    assert {code for code in CODES if f"`{code}`" not in described} == {"not_found", "method_not_allowed"}
+    # These have no endpoint: they are about paths and methods that are none, and what is no request yet.
+    assert {code for code in CODES if f"`{code}`" not in described} == {
+        "not_found",
+        "method_not_allowed",
+        "not_http",
+        "head_too_large",
+        "too_many_connections",
+    }
 
 
 def test_the_page_has_every_scope_and_every_endpoint(document: dict[str, Any]) -> None:
