@@ -24,6 +24,7 @@ from starlette.responses import Response
 
 from api import explaining, health, letters, profiles, reference, streaming, writing
 from api.document import described
+from api.pages import agent, session, statics
 from api.problems import CODES, Problem
 from api.services import Plan, Services
 from eventlog.errors import LogError
@@ -66,7 +67,10 @@ def create_app(plan: Plan) -> FastAPI:
         redoc_url=None,
     )
     # The routes themselves: an included router would be gone through again with each request.
-    for room in (profiles, explaining, writing, letters, streaming, health, reference):
+    rooms = (
+        profiles, explaining, writing, letters, streaming, health, reference, session, statics, agent,
+    )  # fmt: skip
+    for room in rooms:
         app.router.routes.extend(room.router.routes)
     app.router.routes.extend(health.operator_router.routes)
     app.add_exception_handler(Problem, _problem)

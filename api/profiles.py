@@ -44,7 +44,7 @@ router = APIRouter(route_class=DirectRoute)
 
 CUSTOMER_ID = re.compile(r"cus_[0-9A-HJKMNP-TV-Z]{16}")
 _PURPOSE = re.compile(r"[a-z][a-z0-9_.-]{0,63}")
-_ACTOR = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./:-]{0,79}")
+ACTOR = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./:-]{0,79}")
 JSON = "application/json"
 
 # What of a stored section an endpoint shows.
@@ -69,7 +69,7 @@ HEADERS = (
         "description": "With a Sync-Token: wait so many seconds for it, at most 10.",
     },
     {
-        "name": "X-Actor", "in": "header", "schema": {"type": "string", "pattern": f"^{_ACTOR.pattern}$"},
+        "name": "X-Actor", "in": "header", "schema": {"type": "string", "pattern": f"^{ACTOR.pattern}$"},
         "description": "Who asks, for the audit record: an employee's number.", "example": "E-7",
     },
     {
@@ -126,8 +126,8 @@ def audit_data(
     caller: Caller, request: Request, action: str, sections: Sequence[str], purpose: str | None
 ) -> dict[str, Any]:
     """What an audit record says of a read. Problem when the headers that it takes are none."""
-    actor = header_of(request, "x-actor")
-    if actor is not None and not _ACTOR.fullmatch(actor):
+    actor = caller.actor or header_of(request, "x-actor")
+    if actor is not None and not ACTOR.fullmatch(actor):
         raise wrong_parameter("X-Actor", "an employee's number or a system's name, as E-7")
     given = header_of(request, "x-purpose")
     if given is not None and not _PURPOSE.fullmatch(given):
@@ -148,14 +148,14 @@ async def synced(caller: Caller, request: Request) -> None:
     """Wait for the request's Sync-Token, if it has one. Problem."""
     token = header_of(request, "sync-token")
     if token is not None:
-        services = caller.services
-        await wait_for(
-            services.store,
-            token,
-            header_of(request, "prefer"),
-            log=services,
-            slot=partial(services.waiting.one, caller.key.id),
-        )
+        await seen(caller, token, header_of(request, "prefer"))
+
+
+async def seen(caller: Caller, token: str, prefer: str | None) -> None:
+    """Wait until what a Sync-Token stands for is in the view. Problem."""
+    services = caller.services
+    slot = partial(services.waiting.one, caller.key.id)
+    await wait_for(services.store, token, prefer, log=services, slot=slot)
 
 
 def customer_id_of(request: Request) -> str:
@@ -230,7 +230,7 @@ async def lookup_profiles(request: Request, caller: Caller) -> Response:
     shown = [stored.customer_id] if stored else [one["customer_id"] for one in answer.candidates]
     audit(caller, request, "lookup", shown, sections if stored else ("candidates",), asked.purpose)
     document = b"null" if stored is None else document_of(stored, sections, personal=caller.personal)
-    candidates, unknown = _candidates(answer, personal=caller.personal)
+    candidates, unknown = candidates_of(answer, personal=caller.personal)
     body = b'{"match":"%s","profile":%s,"candidates":%s,"merged_into":%s,"unknown":%s,"as_of":%s}' % (
         answer.match.encode(),
         document,
@@ -242,7 +242,7 @@ async def lookup_profiles(request: Request, caller: Caller) -> Response:
     return Response(body, media_type=JSON)
 
 
-def _candidates(answer: Answer, *, personal: bool) -> tuple[bytes, bytes]:
+def candidates_of(answer: Answer, *, personal: bool) -> tuple[bytes, bytes]:
     """The candidates, and the names that lead nowhere, as JSON: masked as profiles are."""
     # A `single` answer has shown the one that there is.
     candidates = [] if answer.match == "single" else answer.candidates

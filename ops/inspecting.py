@@ -107,7 +107,7 @@ def tell_candidates(names: Sequence[str], candidates: list[dict[str, Any]]) -> N
     from rich.text import Text
 
     from api.lookup import CANDIDATES_MAX
-    from ops.moments import moment
+    from models.moments import moment
     from ops.portrait import printable
 
     now = datetime.now(UTC).astimezone()

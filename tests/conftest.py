@@ -3,7 +3,8 @@
 Kinds. A test that takes `broker`, `store` or both runs once per kind: `embedded` (from wheels, always
 there), `apache` (Apache Kafka from its jars with the machine's redis-server), `containers` (their images,
 where a Docker engine runs). A kind that cannot run here is skipped with the reason; with
-`SCV_REQUIRE=apache,redis` (CI) it is a failure. `pytest -k embedded` runs the quick kind alone.
+`SCV_REQUIRE=apache,redis,chromium` (CI) it is a failure. Chromium is what pages are tested in.
+`pytest -k embedded` runs the quick kind alone.
 
 Apart. `broker` and `store` are handed over empty: the names of topics and keys are scv's own, and no test
 sees what another left. An embedded broker is a new process for each test, since that takes a hundredth of
