@@ -61,9 +61,9 @@ class Plan(NamedTuple):
     keys: Path
     rules: IdentityRules
     requests_per_second: float
-    trust: tuple[str, ...] = ()
-    config: str = ""
-    shape: str | None = None
+    trust: tuple[str, ...]
+    config: str
+    shape: str
 
 
 class Services:

@@ -73,13 +73,15 @@ def field_path(field: str) -> tuple[str, list[str]]:
 
 def in_log_order(records: Iterable[Record]) -> Iterator[Record]:
     """Records of several lanes, each in its order, as they were logged. All are held in memory."""
-    lanes: dict[Lane, list[tuple[int, Lane, int, Record]]] = {}
+    lanes: dict[Lane, list[Record]] = {}
     for record in records:
-        told = lanes.setdefault(record.lane, [])
-        # A lane's order holds even where a producer's clock went back.
-        at_ms = max(record.timestamp_ms, told[-1][0]) if told else record.timestamp_ms
-        told.append((at_ms, record.lane, record.offset, record))
-    return (record for *_, record in heapq.merge(*lanes.values(), key=lambda one: one[:3]))
+        lanes.setdefault(record.lane, []).append(record)
+    # A lane's order holds even where a producer's clock went back: only what comes next of each is compared.
+    return heapq.merge(*lanes.values(), key=_logged)
+
+
+def _logged(record: Record) -> tuple[int, str, int]:
+    return record.timestamp_ms, record.topic, record.partition
 
 
 def explain(

@@ -26,6 +26,7 @@ from eventlog.admin import create_topics, lane_ends
 from eventlog.processes import HOST, free_port
 from eventlog.reading import read_topic
 from models.rules import IdentityRules
+from models.settings import Settings
 from tests.lookup_world import LookupWorld
 
 START_SECONDS = 20
@@ -43,7 +44,9 @@ class HttpWorld:
         self.port = free_port()
         self.url = f"http://{HOST}:{self.port}"
         ready = threading.Event()
-        plan = Plan(kafka, redis, self.key_file, IdentityRules(), requests_per_second)
+        told = Settings()
+        shaping = (told.trust, told.config, told.shape)
+        plan = Plan(kafka, redis, self.key_file, IdentityRules(), requests_per_second, *shaping)
         self.app = create_app(plan)
         self.server = Server(self.app, HOST, self.port, ready.set)
         # Signals are for main threads.

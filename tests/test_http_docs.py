@@ -23,7 +23,9 @@ PAGE = (Path(__file__).parent.parent / "docs" / "http.md").read_text()
 
 @pytest.fixture(scope="module")
 def document() -> dict[str, Any]:
-    plan = Plan("127.0.0.1:1", "redis://127.0.0.1:1/0", Path("none.json"), IdentityRules(), 1.0)
+    plan = Plan(
+        "127.0.0.1:1", "redis://127.0.0.1:1/0", Path("none.json"), IdentityRules(), 1.0, (), "c-1", ""
+    )
     return create_app(plan).openapi()
 
 

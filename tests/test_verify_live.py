@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from datetime import UTC, datetime
+from itertools import chain, count
 
 import msgspec
 import pytest
@@ -20,7 +21,7 @@ START_SECONDS_MAX = 60
 
 
 class Source(threading.Thread):
-    """Writes a population's history, a little at a time, until it is told to stop or has written all."""
+    """Writes histories of the same people, a little at a time, until it is told to stop."""
 
     def __init__(self, kafka: str) -> None:
         super().__init__(daemon=True)
@@ -29,7 +30,8 @@ class Source(threading.Thread):
     def run(self) -> None:
         """Write on."""
         with LogProducer(self.kafka) as producer:
-            for one in events(7, 30, datetime(2026, 3, 1, 11, 0, tzinfo=UTC)):
+            end = datetime(2026, 3, 1, 11, 0, tzinfo=UTC)
+            for one in chain.from_iterable(events(seed, 10, end) for seed in count(7)):
                 producer.produce(one.topic, one.key, one.value)
                 self.count += 1
                 if self.count % 10 == 0:
