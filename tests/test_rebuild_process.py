@@ -237,6 +237,8 @@ def live_through(kafka: str, url: str, directory: Path, seed: int, kills: int) -
             looks = readers.count
             world.wait_until(lambda: readers.count > looks + 100, "readers see the old one")
             assert readers.generations == ["g1", "g2", "g1"]
+            swept = cli.run(["sweep", "--kafka", kafka, "--redis", url])
+            assert swept == Exit.OK, "with a view that is being written to nothing is wrong"
             world.writer.finish()
             for generation in ("g1", "g2"):
                 world.wait_until(lambda name=generation: caught_up(world, name), f"{generation} has all")
