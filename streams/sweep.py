@@ -3,7 +3,8 @@
 Invariants:
 - The graph's nodes say what must be: of each name its membership, its index entry, its lanes, and a profile
   or a tombstone. Keys that no node explains are found from the other side.
-- Workers go on meanwhile: what differs is looked at again before it counts: a healthy view has no finding.
+- Workers go on meanwhile: what is marked is theirs to do, and what differs otherwise is looked at again
+  before it counts. A healthy view has no finding.
 - Nothing is replaced by something earlier: writes compare, as all writes of workers do. What cannot be
   written over because it claims to be later than the graph itself is removed first.
 """
@@ -137,7 +138,16 @@ class Sweep:
                     found.append(Finding("membership", name))
                 if not _lanes_of(node) <= lanes[name]:
                     found.append(Finding("lanes", name))
-        return found + self._look_at_profiles(graph, subjects, lanes)
+        found += self._look_at_profiles(graph, subjects, lanes)
+        marked = self._marked([(self.keys.links, one.name) for one in found])
+        return [one for one in found if (self.keys.links, one.name) not in marked]
+
+    def _marked(self, pairs: Sequence[tuple[Lane, str]]) -> set[tuple[Lane, str]]:
+        """Those of (lane, subject), or (link log, name), that a worker has yet to do: no faults, but work."""
+        pipe = self.client.pipeline(transaction=False)
+        for lane, name in pairs:
+            pipe.hexists(self.keys.dirty(lane), name)
+        return {pair for pair, marked in zip(pairs, pipe.execute(), strict=True) if marked}
 
     def _look_at_profiles(
         self, graph: Graph, subjects: Sequence[str], lanes: dict[str, frozenset[Lane]]
@@ -153,12 +163,18 @@ class Sweep:
         parts = dict(zip(wanted, self.store.parts(wanted), strict=True))
         heads = self._heads([customer_id(name) for name in subjects])
         found: list[Finding] = []
+        pending = self._marked(wanted)
         for name, (state, founder, version) in zip(subjects, heads, strict=True):
             stamp = graph.nodes[name].stamp
             if name in founded:
                 packed = [parts[lane, one] for one in founded[name] for lane in lanes[one]]
                 revisions = sum(unpack(one).revision for one in packed if one is not None)
-                if revisions and (state, founder, version) != (LIVE, name, f"{stamp}.{revisions}"):
+                waits = any((lane, one) in pending for one in founded[name] for lane in lanes[one])
+                if (
+                    revisions
+                    and not waits
+                    and (state, founder, version) != (LIVE, name, f"{stamp}.{revisions}")
+                ):
                     found.append(Finding("profile" if state == LIVE else "profile that is not there", name))
             elif stamp and (state, founder) != (MERGED, name):
                 found.append(Finding("tombstone", name))

@@ -13,6 +13,7 @@ import redis
 
 from eventlog.embedded import EmbeddedBroker
 from models.identifiers import customer_id
+from models.record import Lane
 from ops import cli
 from ops.failures import Exit
 from stores.embedded import EmbeddedStore
@@ -95,11 +96,13 @@ def merged(view: View) -> str:
     return min(members - founders)
 
 
-def entry_of(view: View, *, placed: bool) -> str:
-    """The key of an index entry that the graph has placed, or lanes have written."""
+def entry_of(view: View, *, placed: bool = True, stamp: int | None = None) -> str:
+    """The key of an index entry that the graph has placed, or lanes have written; or with this stamp."""
     for key in view.keys("ids"):
         found = json.loads(view.client.get(key))
-        if bool(found["stamp"]) == placed and found["customers"]:
+        if found["stamp"] == stamp or (
+            stamp is None and bool(found["stamp"]) == placed and found["customers"]
+        ):
             return key
     raise AssertionError("there is none")
 
@@ -224,6 +227,18 @@ def test_what_is_wrong_is_found_and_repaired(
     assert answer["repaired"] == len(FAULTS[name])
     assert view.sweep(capsys)[0] == Exit.OK
     assert (held(view.url, "g1"), tombstones(view.url, "g1")) == view.whole
+
+
+def test_what_a_worker_has_yet_to_do_is_no_fault(view: View, capsys: pytest.CaptureFixture[str]) -> None:
+    set_profile_back(view)
+    stale_entry(view)
+    assert view.sweep(capsys)[1]["left"] == 2
+    lanes = [Lane.parse(one) for one in view.client.smembers(KEYS.lanes(live(view)))]
+    view.client.hset(KEYS.dirty(lanes[0]), live(view), 1)
+    assert view.sweep(capsys)[1]["findings"] == {"index entry": 1}
+    name = entry_of(view, stamp=1).removeprefix(KEYS.prefix)[1:].removesuffix("}:ids")
+    view.client.hset(KEYS.dirty(KEYS.links), name, 1)
+    assert view.sweep(capsys)[0] == Exit.OK
 
 
 def test_without_repair_nothing_is_changed(view: View, capsys: pytest.CaptureFixture[str]) -> None:
