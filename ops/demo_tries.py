@@ -7,6 +7,7 @@ Invariants:
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from ops.answers import say
@@ -58,14 +59,16 @@ def suggest(installation: Installation, *, shared: bool) -> None:
     say(f"   {installation.http}/agent#{nora}")
     say(f'   scv identity link crm:4711 {NORA} --actor E-7 --reason "trying it"')
     say(f'   scv identity unlink crm:4711 {NORA} --actor E-7 --reason "she is not"')
-    say("5. A broken event: refused, with the field and the reason; in Kafka it would be a dead letter:")
-    say(f"   {curl(BROKEN)}")
+    say("5. Last month's view, of the same number; and why a figure is what it is:")
+    month_ago = (datetime.now(UTC) - timedelta(days=30)).strftime("%Y-%m-%dT00:00:00Z")
+    say(f'   scv inspect "phone:+49 30 901820" --as-of {month_ago}')
+    say("   scv inspect crm:4711 --explain billing.balances")
     say(
-        "6. The same answers without the page: from a terminal, as JSON, and why four names are one customer:"
+        "6. A broken event: refused over HTTP, with the field and the reason; from Kafka it is a dead letter:"
     )
-    say('   scv inspect "phone:+49 30 901820"')
-    say("   scv inspect order:O-8 --sections summary,sales --json")
-    say(f"   scv identity show {NORA}")
+    say(f"   {curl(BROKEN)}")
+    say("   scv dead-letters list         # docs/dead-letters.md: correct one, and write it again")
     say()
-    say(f"More: {installation.http}/docs describes HTTP, scv doctor --probe looks after it all.")
+    say(f"More: {installation.http}/docs describes HTTP, scv identity show {NORA} says why she is one;")
+    say("scv doctor --probe looks after it all.")
     say("Ctrl-C ends the demo; nothing is kept.")

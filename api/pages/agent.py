@@ -8,6 +8,7 @@ Invariants:
 
 from __future__ import annotations
 
+import contextlib
 import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -36,6 +37,7 @@ from api.resolving import Resolved, live_profile, resolve
 from api.routing import Caller, DirectRoute, header_of
 from api.shown import document_of
 from api.writing import audit_first, revealed
+from eventlog.errors import LogError
 from stores.reading import StoredProfile
 
 router = APIRouter(route_class=DirectRoute)
@@ -186,11 +188,9 @@ async def write_wrap_up(request: Request, caller: Caller) -> Response:
     if any(one.place is None for one in outcomes):
         raise Problem("log_unavailable", "not written yet; save again, that writes nothing twice")
     token = SyncToken.of([one.place for one in outcomes if one.place is not None]).text()
-    try:
+    # It is written; whoever cannot wait for it sees it a moment later, as news.
+    with contextlib.suppress(Problem, LogError):
         await seen(caller, token, WAIT)
-    except Problem as behind:
-        if behind.code not in ("projection_behind", "too_many_waiting"):
-            raise
     return page("agent_saved.html", headers={"HX-Trigger-After-Swap": "scv:saved"}, count=len(outcomes))
 
 
