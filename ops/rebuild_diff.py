@@ -108,8 +108,8 @@ def compare(client: redis.Redis, before: str, after: str, examples: int, *, quie
     found, again = Compared(examples), list[str]()
     with Progress(f"{before} and {after}", 1, "customers", quiet=quiet) as progress:
         for ids in _customers(client, before, after):
-            differing = _differing(views, ids)
-            found.customers += len(ids)
+            differing, customers = _differing(views, ids)
+            found.customers += customers
             if len(again) + len(differing) <= AGAIN_MAX:
                 again += [one.customer_id for one in differing]
             else:
@@ -123,7 +123,7 @@ def compare(client: redis.Redis, before: str, after: str, examples: int, *, quie
             break
         if look:
             time.sleep(LOOK_AGAIN_SECONDS)
-        differing = [one for ids in _portions(again) for one in _differing(views, ids)]
+        differing = [one for ids in _portions(again) for one in _differing(views, ids)[0]]
         again = [one.customer_id for one in differing]
     for one in differing:
         found.note(one)
@@ -156,10 +156,14 @@ def _unseen(client: redis.Redis, old: Keys, ids: Sequence[str], *, first: bool) 
     return [one for one, known in zip(once, pipe.execute(), strict=True) if not known]
 
 
-def _differing(views: tuple[GenerationView, GenerationView], ids: Sequence[str]) -> list[Difference]:
+def _differing(
+    views: tuple[GenerationView, GenerationView], ids: Sequence[str]
+) -> tuple[list[Difference], int]:
+    """The differences among these, and how many of them are customers in either: others are tombstones."""
     before, after = (view.profiles(ids) for view in views)
-    pairs = ((one, difference(one, before.get(one), after.get(one))) for one in ids)
-    return [found for _, found in pairs if found is not None]
+    differences = [difference(one, before.get(one), after.get(one)) for one in ids]
+    living = {one for side in (before, after) for one, held in side.items() if held.state == LIVE}
+    return [found for found in differences if found is not None], len(living)
 
 
 def _portions(ids: Sequence[str]) -> Iterator[Sequence[str]]:
