@@ -22,7 +22,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from api import health, profiles, reference, streaming, writing
+from api import health, ops_state, profiles, reference, streaming, writing
 from api.document import described
 from api.problems import CODES, Problem
 from api.services import Plan, Services
@@ -64,7 +64,7 @@ def create_app(plan: Plan) -> FastAPI:
         redoc_url=None,
     )
     # The routes themselves: an included router would be gone through again with each request.
-    for room in (profiles, writing, streaming, health, reference):
+    for room in (profiles, writing, streaming, ops_state, health, reference):
         app.router.routes.extend(room.router.routes)
     app.router.routes.extend(health.operator_router.routes)
     app.add_exception_handler(Problem, _problem)

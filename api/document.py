@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
+from api import ops_bodies
 from api.bodies import ANSWERS, ProblemDocument
 from api.keys import SCOPES
 from models.profile import Profile
@@ -42,7 +43,8 @@ def _made(app: FastAPI) -> dict[str, Any]:
     document = get_openapi(title="scv", version="1", description=ABOUT, routes=app.routes)
     components = document.setdefault("components", {})
     _, made = models_json_schema(
-        [(model, "validation") for model in (*ANSWERS, ProblemDocument, Profile)], ref_template=REFERENCES
+        [(model, "validation") for model in (*ANSWERS, *ops_bodies.ANSWERS, ProblemDocument, Profile)],
+        ref_template=REFERENCES,
     )
     schemas = {**components.get("schemas", {}), **made["$defs"]}
     schemas["Problem"] = schemas.pop("ProblemDocument")

@@ -15,13 +15,16 @@ from typing import NamedTuple
 
 from api.audit import AuditTrail
 from api.changes import ChangeFeed
+from api.dead_letters import DeadLetters
 from api.freshness import LagWatch
 from api.keys import KeyRing
 from api.limits import RequestLimit, StreamLimit
 from api.merges import MergeHistory
 from api.metrics import Metrics
+from api.operations import Operations
 from eventlog.acknowledged import AcknowledgedProducer
 from eventlog.admin import lane_ends
+from eventlog.observing import LogObserver
 from eventlog.producing import LogProducer
 from models.record import Lane
 from models.rules import IdentityRules
@@ -67,14 +70,23 @@ class Services:
         self.changes = ChangeFeed(plan.kafka)
         self.merges = MergeHistory(plan.kafka)
         self.metrics = Metrics(self)
-        self._watching = asyncio.create_task(self.lags.run())
+        self.letters = DeadLetters(plan.kafka)
+        self.operations = Operations(self.lags, self.log.lanes, LogObserver(plan.kafka), self.letters)
+        self._watching = [asyncio.create_task(one.run()) for one in (self.lags, self.operations)]
 
     async def close(self) -> None:
         """End it all; what was accepted is in the log, or told."""
-        self._watching.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._watching
-        for end in (self.changes.close, self.audit.close, self.log.close, self.reader.close):
+        for watching in self._watching:
+            watching.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await watching
+        for end in (
+            self.changes.close,
+            self.letters.close,
+            self.audit.close,
+            self.log.close,
+            self.reader.close,
+        ):
             await asyncio.to_thread(end)
         await self.store.close()
 

@@ -22,6 +22,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message,
 
 from eventlog.admin import describe_topics
 from eventlog.errors import LogError, LogUnavailable, ReadFailed
+from eventlog.topics import PUBLISHER_GROUP
 from eventlog.transactions import Fenced, TransactionalProducer
 from models.catalogue import CHANGES_TOPIC
 from models.settings import Settings
@@ -29,7 +30,7 @@ from stores.publishing import PublishingStore
 from stores.store import StoreAway
 from streams.publisher import LanePublisher, Notice, lanes_by_partition, read_notice, restore
 
-GROUP = "scv-publisher"
+GROUP = PUBLISHER_GROUP
 EXIT_OK = 0
 EXIT_REFUSED = 5
 EXIT_INTERRUPTED = 130

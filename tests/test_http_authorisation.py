@@ -38,6 +38,7 @@ ENDPOINTS: dict[tuple[str, str], tuple[str, dict[str, Any], int]] = {
     ("post", "/v1/identity/links"): ("identity:write", {"json": PAIR}, 202),
     ("post", "/v1/identity/unlinks"): ("identity:write", {"json": PAIR}, 202),
     ("get", "/metrics"): ("ops", {}, 200),
+    ("get", "/v1/ops/state"): ("ops", {}, 200),
     ("get", "/v1/stream"): ("profile:read", {"params": {"profile": ADA}, "stream": True}, 200),
 }  # fmt: skip
 
