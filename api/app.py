@@ -24,6 +24,7 @@ from starlette.responses import Response
 
 from api import health, ops_state, profiles, reference, streaming, writing
 from api.document import described
+from api.pages import agent, ops, session, statics
 from api.problems import CODES, Problem
 from api.services import Plan, Services
 from eventlog.errors import LogError
@@ -64,7 +65,8 @@ def create_app(plan: Plan) -> FastAPI:
         redoc_url=None,
     )
     # The routes themselves: an included router would be gone through again with each request.
-    for room in (profiles, writing, streaming, ops_state, health, reference):
+    rooms = (profiles, writing, streaming, ops_state, health, reference, session, statics, agent, ops)
+    for room in rooms:
         app.router.routes.extend(room.router.routes)
     app.router.routes.extend(health.operator_router.routes)
     app.add_exception_handler(Problem, _problem)

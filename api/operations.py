@@ -31,7 +31,7 @@ from api.ops_bodies import (
     ServerState,
     TopicState,
 )
-from api.overall import NEAR_SECONDS, Facts, overall
+from api.overall import NEAR_RECORDS, NEAR_SECONDS, Facts, overall
 from eventlog.errors import LogError
 from eventlog.observing import Group, LogObserver, Observed
 from models.catalogue import CHANGES_TOPIC, COMMAND_TOPIC, DOMAIN_TOPICS
@@ -102,11 +102,11 @@ class Operations:
             Sample(now, lag.records, lag.seconds, None if rate is None else round(rate, 1), counted.held)
         )
 
-    def state(self, *, personal: bool) -> OpsState:
-        """What is known now; faults of dead letters as they are told only to a reader of `personal` data."""
+    def state(self) -> OpsState:
+        """What is known now. It is shown to whoever may see operations: faults of dead letters are masked."""
         now = self._clock()
         lanes, seen, observed = self._standings(now), self._lags.seen, self._observed
-        letters, publishing = _letters(self.letters.counted(), personal=personal), _publishing(observed)
+        letters, publishing = _letters(self.letters.counted()), _publishing(observed)
         facts = Facts(
             now, self._known_since, self._looked_at, self._lags.store_answers, self._lags.store_answered_at,
             self._log_answers, self._log_answered_at, seen.generation if seen else None,
@@ -149,7 +149,7 @@ class Operations:
         seen, observed = self._lags.seen, self._observed
         if seen is None:
             return []
-        fresh, owners = self._fresh(now), _owners(observed)
+        fresh, owners, sharing = self._fresh(now), _owners(observed), _sharing(observed)
         found = []
         for lane, one in seen.lanes.items():
             at, end = one.checkpoint, self._end(lane, one.checkpoint)
@@ -158,13 +158,12 @@ class Operations:
             waited = now - min(since) if since and end > at.assembled_offset else 0.0
             silent = max(0.0, now - at.at_ms / 1_000) if at.at_ms else None
             owned = None if owners is None else lane in owners
+            behind = waited > NEAR_SECONDS or end - at.assembled_offset > NEAR_RECORDS
             found.append(
                 LaneStanding(
                     topic=lane.topic,
                     partition=lane.partition,
-                    state=_lane_state(at, end, silent, owned, sharing=_sharing(observed))
-                    if fresh
-                    else "unknown",
+                    state=_lane_state(behind, silent, owned, sharing) if fresh else "unknown",
                     next_offset=at.next_offset,
                     assembled_offset=at.assembled_offset,
                     end=end,
@@ -255,9 +254,7 @@ def _sharing(observed: Observed | None) -> bool:
     return observed is not None and observed.workers.sharing
 
 
-def _lane_state(
-    at: Checkpoint, end: int, silent: float | None, owned: bool | None, *, sharing: bool
-) -> LaneState:
+def _lane_state(behind: bool, silent: float | None, owned: bool | None, sharing: bool) -> LaneState:
     """How a lane is. `owned` is None where the broker does not tell who has lanes."""
     if owned is False:
         return "moving" if sharing else "no_worker"
@@ -265,7 +262,7 @@ def _lane_state(
         return "not_begun"
     if silent > SILENT_SECONDS:
         return "silent"
-    return "behind" if end > at.assembled_offset else "up_to_date"
+    return "behind" if behind else "up_to_date"
 
 
 def _members(group: Group) -> list[MemberState] | None:
@@ -283,7 +280,7 @@ def _publishing(observed: Observed | None) -> PublishingState:
     return PublishingState(publishers=_members(observed.publishers), waiting=observed.unpublished)
 
 
-def _letters(counted: Counted, *, personal: bool) -> LettersState:
+def _letters(counted: Counted) -> LettersState:
     tallies = [
         LetterTally(
             reason=one.reason,
@@ -300,16 +297,16 @@ def _letters(counted: Counted, *, personal: bool) -> LettersState:
         complete=counted.complete,
         last_hour=sum(one.last_hour for one in tallies),
         tallies=tallies,
-        latest=[_head(one, personal=personal) for one in counted.latest],
+        latest=[_head(one) for one in counted.latest],
     )
 
 
-def _head(letter: Letter, *, personal: bool) -> LetterHead:
+def _head(letter: Letter) -> LetterHead:
     return LetterHead(
         place=letter.place,
         reason=letter.reason,
-        pointer=shown_pointer(letter.pointer, personal=personal),
-        detail=shown_detail(letter.reason, letter.detail, personal=personal),
+        pointer=shown_pointer(letter.pointer, personal=False),
+        detail=shown_detail(letter.reason, letter.detail, personal=False),
         topic=letter.topic,
         partition=letter.partition,
         offset=letter.offset,

@@ -20,6 +20,7 @@ Rate = Annotated[float, Field(ge=0)]
 Seconds = Annotated[float, Field(ge=0)]
 Level = Literal["well", "behind", "attention", "away", "unknown"]
 LaneState = Literal["up_to_date", "behind", "silent", "no_worker", "moving", "not_begun", "unknown"]
+"""`up_to_date`: nothing has waited for 2 s; `silent`: no worker has looked for 15 s."""
 
 
 class OverallState(Shape):

@@ -23,5 +23,5 @@ async def ops_state(request: Request, caller: Caller) -> Response:
     The server looks every 5 s, whoever asks; it remembers an hour, from its start on. What it cannot know is
     null: figures of a store or log that is away, members that a broker does not tell.
     """
-    state = caller.services.operations.state(personal=caller.personal)
+    state = caller.services.operations.state()
     return Response(state.model_dump_json(), media_type="application/json")

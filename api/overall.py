@@ -99,7 +99,7 @@ def _lanes(facts: Facts) -> Said:
         said.append(
             (
                 "attention",
-                f"Nobody has looked at {_named(silent, held)} for {duration(longest)}{_waiting(silent)}.",
+                f"{_who(silent)} {_named(silent, held)} for {duration(longest)}{_waiting(silent)}.",
             )
         )
     waiting = [one for one in facts.lanes if one.state == "not_begun"]
@@ -190,6 +190,12 @@ def _since(at: float | None, facts: Facts) -> str:
 
 def _of(some: Sequence[LaneStanding], held: int) -> str:
     return f"{len(some)} of {held} lanes {'has' if len(some) == 1 else 'have'}"
+
+
+def _who(silent: Sequence[LaneStanding]) -> str:
+    """Who is to blame: workers that have these lanes; where the broker does not tell, nobody knows."""
+    owned = all(one.worker is not None for one in silent)
+    return "Workers have not got on with" if owned else "Nobody has looked at"
 
 
 def _named(some: Sequence[LaneStanding], held: int) -> str:

@@ -42,7 +42,7 @@ router = APIRouter(route_class=DirectRoute)
 
 CUSTOMER_ID = re.compile(r"cus_[0-9A-HJKMNP-TV-Z]{16}")
 _PURPOSE = re.compile(r"[a-z][a-z0-9_.-]{0,63}")
-_ACTOR = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./:-]{0,79}")
+ACTOR = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./:-]{0,79}")
 _JSON = "application/json"
 
 ID_PARAMETER = {
@@ -64,7 +64,7 @@ HEADERS = (
         "description": "With a Sync-Token: wait so many seconds for it, at most 10.",
     },
     {
-        "name": "X-Actor", "in": "header", "schema": {"type": "string", "pattern": f"^{_ACTOR.pattern}$"},
+        "name": "X-Actor", "in": "header", "schema": {"type": "string", "pattern": f"^{ACTOR.pattern}$"},
         "description": "Who asks, for the audit record: an employee's number.", "example": "E-7",
     },
     {
@@ -119,8 +119,8 @@ def audit_data(
     caller: Caller, request: Request, action: str, sections: Sequence[str], purpose: str | None
 ) -> dict[str, Any]:
     """What an audit record says of a read. Problem when the headers that it takes are none."""
-    actor = header_of(request, "x-actor")
-    if actor is not None and not _ACTOR.fullmatch(actor):
+    actor = caller.actor or header_of(request, "x-actor")
+    if actor is not None and not ACTOR.fullmatch(actor):
         raise wrong_parameter("X-Actor", "an employee's number or a system's name, as E-7")
     given = header_of(request, "x-purpose")
     if given is not None and not _PURPOSE.fullmatch(given):

@@ -44,11 +44,12 @@ Model = TypeVar("Model", bound=Shape)
 
 
 class Caller(NamedTuple):
-    """Who asks: the key, and the request."""
+    """Who asks: the key, the request; `actor` whoever sits in front of a page, by number."""
 
     key: ApiKey
     services: Services
     request_id: str
+    actor: str | None = None
 
     @property
     def personal(self) -> bool:
@@ -103,18 +104,29 @@ def header_of(request: Request, name: str) -> str | None:
 
 def caller_of(request: Request, scope: str) -> Caller:
     """Who asks, allowed to and within the limit. Problem."""
-    services: Services = request.app.state.services
     kind, _, secret = (header_of(request, "authorization") or "").partition(" ")
+    return caller_with(
+        request,
+        secret.strip() if kind.lower() == "bearer" else "",
+        scope,
+        "send `Authorization: Bearer …` with a key of `scv keys create`",
+    )
+
+
+def caller_with(request: Request, secret: str, scope: str | None, how: str) -> Caller:
+    """Who asks with this key, allowed to and within the limit. Problem; `how` says how to send a key."""
+    services: Services = request.app.state.services
     try:
-        key = services.keys.find(secret.strip()) if kind.lower() == "bearer" and secret else None
+        key = services.keys.find(secret) if secret else None
     except KeysUnreadable:
         raise Problem("keys_unreadable", "the server's file of API keys must be mended") from None
     if key is None:
-        raise Problem("unauthenticated", "send `Authorization: Bearer …` with a key of `scv keys create`")
+        raise Problem("unauthenticated", how)
     request.scope["scv.key"] = key.id
     services.requests.take(key.id)
     caller = Caller(key, services, request.scope["scv.request_id"])
-    caller.require(scope)
+    if scope is not None:
+        caller.require(scope)
     return caller
 
 

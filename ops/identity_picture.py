@@ -15,9 +15,9 @@ from typing import NamedTuple
 from unicodedata import east_asian_width
 
 from models.merge import EdgeStatus, EdgeStrength
+from models.moments import day
 from ops.identity_edges import ShownEdge, ShownGraph, shown_safely
 from ops.identity_layout import BOX_HEIGHT, BOX_WIDTH, LEFT, RIGHT, WIDTH, Layout, lay_out
-from ops.moments import day
 
 # What fits into a box, in characters of the font; the whole text shows under the pointer.
 NAME_CELLS = 33

@@ -13,8 +13,8 @@ from rich.text import Text
 from rich.tree import Tree
 
 from models.merge import EdgeStatus, EdgeStrength
+from models.moments import moment
 from ops.identity_edges import ShownEdge, ShownGraph, ShownMember, shown_safely
-from ops.moments import moment
 
 # A person who looks for one edge among more than these takes --json or --svg.
 MEMBERS_TOLD = 50

@@ -104,7 +104,7 @@ def _tell_candidates(names: Sequence[str], candidates: list[dict[str, Any]]) -> 
     from rich.text import Text
 
     from api.lookup import CANDIDATES_MAX
-    from ops.moments import moment
+    from models.moments import moment
     from ops.portrait import printable
 
     now = datetime.now(UTC).astimezone()

@@ -19,7 +19,7 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from ops.moments import moment
+from models.moments import moment
 from ops.portrait_sections import (
     Profile,
     billing_lines,

@@ -14,8 +14,8 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ops.moments import due, moment
-from ops.money import money_text
+from models.moments import due, moment
+from models.money import money_text
 
 LABEL_WIDTH = 12
 TIMELINE_SHOWN = 15

@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from ops.money import minor_of
+from models.money import minor_of
 
 Values = Mapping[str, Any]
 Convert = Callable[[Any, Values], Any]

@@ -164,8 +164,9 @@ def test_no_file_has_a_name_that_says_nothing() -> None:
 def test_whatever_is_public_says_what_it_is(room: str) -> None:
     """Where ruff asks every function, this lets a method have the words of the method that it overrides."""
     silent: list[str] = []
-    for path in (ROOT / room).glob("*.py"):
-        module = importlib.import_module(f"{room}.{path.stem}" if path.stem != "__init__" else room)
+    for path in (ROOT / room).rglob("*.py"):
+        inner = path.relative_to(ROOT).with_suffix("").parts
+        module = importlib.import_module(".".join(inner).removesuffix(".__init__"))
         for name, one in vars(module).items():
             if not name.startswith("_") and getattr(one, "__module__", None) == module.__name__:
                 silent += [f"{named(path)}: {what}" for what in _undocumented(name, one)]
@@ -208,7 +209,8 @@ def test_no_file_names_a_path_of_a_machine_or_a_registry() -> None:
 def test_the_folders_are_the_known_rooms() -> None:
     present = {path.relative_to(ROOT).parts[0] for path in files() if len(path.relative_to(ROOT).parts) > 1}
     assert {name for name in present if not name.startswith(".")} == FOLDERS
-    assert set(PROJECT["tool"]["setuptools"]["packages"]) == set(ROOMS)
+    packages = {name.partition(".")[0] for name in PROJECT["tool"]["setuptools"]["packages"]}
+    assert packages == set(ROOMS)
 
 
 def test_the_layers_name_every_room() -> None:

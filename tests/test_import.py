@@ -19,11 +19,11 @@ from eventlog.reading import read_topic
 from models.careful import read
 from models.decoding import Event
 from models.fields import SAFE_INTEGER
+from models.money import digits_of, minor_of, money_text
 from ops import cli
 from ops.failures import Exit, Failure
 from ops.import_map import RowRejected, load_map, read_map
 from ops.importing import BrokenOff, EventMaker, Outcome, run_import
-from ops.money import digits_of, minor_of, money_text
 from ops.rows import Layout, Row, Rows
 
 ROOT = Path(__file__).resolve().parent.parent
