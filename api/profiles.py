@@ -197,7 +197,9 @@ async def lookup_profiles(request: Request, caller: Caller) -> Response:
     shown = [stored.customer_id] if stored else [one["customer_id"] for one in answer.candidates]
     audit(caller, request, "lookup", shown, sections if stored else ("candidates",), asked.purpose)
     document = b"null" if stored is None else document_of(stored, sections, personal=caller.personal)
-    candidates = [] if stored else [_candidate(one, personal=caller.personal) for one in answer.candidates]
+    candidates = (
+        [] if stored else [shown_candidate(one, personal=caller.personal) for one in answer.candidates]
+    )
     unknown = list(answer.unknown) if caller.personal else [mask_given_name(name) for name in answer.unknown]
     body = b'{"match":"%s","profile":%s,"candidates":%s,"merged_into":%s,"unknown":%s,"as_of":%s}' % (
         answer.match.encode(),
@@ -210,7 +212,8 @@ async def lookup_profiles(request: Request, caller: Caller) -> Response:
     return Response(body, media_type=_JSON)
 
 
-def _candidate(one: dict[str, Any], *, personal: bool) -> dict[str, Any]:
+def shown_candidate(one: dict[str, Any], *, personal: bool) -> dict[str, Any]:
+    """A candidate as it goes out: its name masked for everybody, the rest without `personal`."""
     name, founder, reasons = one["display_name"], one["founder"], one["reasons"]
     # Whoever asks is not known to mean this customer: the name is masked for every key.
     one = {**one, "display_name": name and mask_name(name)}

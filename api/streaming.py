@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
 import msgspec
@@ -69,7 +69,7 @@ async def stream_profile(request: Request, caller: Caller) -> Response:
     # Answered as a profile is: a stream that cannot begin says why.
     _, stored = await live_profile(caller.services, customer_id, _visible(caller))
     audit(caller, request, "stream", [customer_id], ())
-    return _Stream(caller, stored, header_of(request, "last-event-id") or "")
+    return CustomerStream(caller, stored, header_of(request, "last-event-id") or "")
 
 
 def _visible(caller: Caller) -> tuple[str, ...]:
@@ -78,7 +78,7 @@ def _visible(caller: Caller) -> tuple[str, ...]:
     return tuple(name for name in SECTIONS if name != "meta" and (timeline or name != TIMELINE))
 
 
-class _Stream(Response):
+class CustomerStream(Response):
     """The answer that does not end by itself."""
 
     media_type = "text/event-stream"
@@ -104,12 +104,13 @@ class _Stream(Response):
                 await asyncio.gather(leaving, sending, return_exceptions=True)
 
     async def _send(self, send: Send) -> None:
-        async for piece in self._pieces():
+        async for piece in self.pieces():
             async with asyncio.timeout(WRITE_SECONDS):
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    async def _pieces(self) -> AsyncIterator[bytes]:
+    async def pieces(self) -> AsyncGenerator[bytes, None]:
+        """What is sent, piece by piece."""
         services, customer_id = self._caller.services, self._stored.customer_id
         told, marks = self._heard, marks_of(self._stored) if self._heard == self._stored.version else {}
         yield b"retry: %d\n\n" % RETRY_MS
@@ -127,7 +128,7 @@ class _Stream(Response):
                     changed = [name for name in new.keys() | marks.keys() if new.get(name) != marks.get(name)]
                     told, marks = found.version, new
                     ordered = [name for name in SECTIONS if name in changed]
-                    yield _event(
+                    yield event_text(
                         "profile", told, {"customer_id": customer_id, "version": told, "changed": ordered}
                     )
                 try:
@@ -148,13 +149,13 @@ class _Stream(Response):
             return (await live_profile(services, customer_id, sections))[1]
         except Problem as problem:
             if problem.code == "merged":
-                return _event(
+                return event_text(
                     "merged", "", {"customer_id": customer_id, "into": problem.members["customer_id"]}
                 )
             if problem.code == "unknown_customer":
                 # A store that came back with less: the workers heal it.
                 return None
-            return _event("gone", "", {"customer_id": customer_id, "code": problem.code})
+            return event_text("gone", "", {"customer_id": customer_id, "code": problem.code})
 
 
 async def _left(receive: Receive) -> None:
@@ -167,6 +168,7 @@ def marks_of(stored: StoredProfile) -> dict[str, int]:
     return {name: zlib.crc32(section) for name, section in stored.sections.items() if name != "meta"}
 
 
-def _event(kind: str, event_id: str, data: Mapping[str, Any]) -> bytes:
+def event_text(kind: str, event_id: str, data: Mapping[str, Any]) -> bytes:
+    """An event as it is sent."""
     named = f"id: {event_id}\n" if event_id else ""
     return f"{named}event: {kind}\ndata: {msgspec.json.encode(data).decode()}\n\n".encode()

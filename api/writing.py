@@ -44,6 +44,7 @@ from models.decoding import microseconds
 from models.identifiers import is_employee, split_name
 from models.link import actor_name
 from projections.forwarding import fact_of, nobody
+from stores.reading import StoredProfile
 
 router = APIRouter(route_class=DirectRoute)
 
@@ -216,23 +217,28 @@ async def reveal(request: Request, caller: Caller) -> Response:
     customer_id = customer_id_of(request)
     await synced(caller, request)
     generation, stored = await live_profile(caller.services, customer_id, ("identity",), "/reveal")
-    await _audit_reveal(request, caller, customer_id, asked)
-    identity = msgspec.json.decode(stored.sections.get("identity", b"{}"))
-    fields = {name: identity.get(name) for field in dict.fromkeys(asked.fields) for name in _REVEALED[field]}
+    fields = await revealed(request, caller, stored, asked)
     fresh = msgspec.Raw(as_of(stored, generation, caller.services.lags.lag))
     body = msgspec.json.encode({"customer_id": customer_id, "fields": fields, "as_of": fresh})
     return Response(body, media_type=_JSON)
 
 
-async def _audit_reveal(request: Request, caller: Caller, customer_id: str, asked: RevealRequest) -> None:
+async def revealed(
+    request: Request, caller: Caller, stored: StoredProfile, asked: RevealRequest
+) -> dict[str, Any]:
+    """The fields asked for, once it is in the audit topic that they are shown. Problem."""
+    data = {"fields": list(dict.fromkeys(asked.fields)), "reason": asked.reason}
+    await audit_first(request, caller, "reveal", "scv.profile_revealed", stored.customer_id, data)
+    identity = msgspec.json.decode(stored.sections.get("identity", b"{}"))
+    return {name: identity.get(name) for field in dict.fromkeys(asked.fields) for name in _REVEALED[field]}
+
+
+async def audit_first(
+    request: Request, caller: Caller, action: str, wire_type: str, customer_id: str, said: dict[str, Any]
+) -> None:
     """Write who sees what and why, and wait until the log has it. Problem `audit_unavailable`."""
-    data: dict[str, Any] = {
-        **audit_data(caller, request, "reveal", ("identity",), None),
-        "fields": list(dict.fromkeys(asked.fields)),
-        "reason": asked.reason,
-        "masked": False,
-    }
-    record = audit_record("scv.profile_revealed", customer_id, data)
+    data = {**audit_data(caller, request, action, ("identity",), None), **said, "masked": False}
+    record = audit_record(wire_type, customer_id, data)
     log = caller.services.log
     if not await asyncio.to_thread(log.lanes, (AUDIT,)):
         raise Problem("audit_unavailable", f"there is no topic {AUDIT}; run `scv topics create`")
