@@ -28,9 +28,10 @@ HEX_BYTES_MAX = 512
 
 _FIELD = re.compile(r"[a-z][a-z_]{0,39}")
 _WIRE_TYPE = re.compile(r"[a-z_]{1,40}(\.[a-z_]{1,40}){1,2}")
+_WORD = re.compile(r"[a-z0-9_.:-]{1,40}")
 _QUOTED = re.compile(r"'(?:\\.|[^'\\])*'|\"(?:\\.|[^\"\\])*\"")
 _HEADER = re.compile(r"(?<=^header )(.+)(?= is not UTF-8$)")
-# Other reasons quote nothing that a source wrote.
+# These quote what a source wrote; the others, words of ours: which there are to choose from.
 _QUOTING = frozenset({Reason.UNKNOWN_TYPE, Reason.MALFORMED_SUBJECT, OTHER})
 _SUBJECT = re.compile(r"[a-z][a-z0-9_.-]{0,31}:[A-Za-z0-9_.-]{1,40}")
 
@@ -46,11 +47,11 @@ class ShownRecord(NamedTuple):
 
 
 def shown_detail(reason: str, text: str, *, personal: bool) -> str:
-    """The sentence that says what is wrong; of what it quotes only the name of an event type is shown."""
+    """The sentence that says what is wrong; of what it quotes only names of ours are shown."""
     if personal:
         return text
-    if reason in _QUOTING:
-        text = _QUOTED.sub(lambda found: found[0] if _WIRE_TYPE.fullmatch(found[0][1:-1]) else HIDDEN, text)
+    known = _WIRE_TYPE if reason in _QUOTING else _WORD
+    text = _QUOTED.sub(lambda found: found[0] if known.fullmatch(found[0][1:-1]) else HIDDEN, text)
     return _scrubbed(_HEADER.sub(lambda found: found[0] if _FIELD.fullmatch(found[1]) else HIDDEN, text))
 
 

@@ -39,6 +39,7 @@ class Follower:
     def __init__(self, bootstrap: str, lane: Lane, start: Start, heard: Heard) -> None:
         self.bootstrap, self.lane = bootstrap, lane
         self._start, self._heard = start, heard
+        self._broken: KafkaError | None = None
         self._ended = threading.Event()
         self.trouble: str | None = "not asked yet"
         """Why the lane cannot be read; None while it can."""
@@ -64,6 +65,7 @@ class Follower:
             self._ended.wait(AGAIN_SECONDS)
 
     def _follow(self) -> None:
+        self._broken = None
         consumer = Consumer(
             {
                 "bootstrap.servers": self.bootstrap,
@@ -75,6 +77,7 @@ class Follower:
                 "enable.partition.eof": True,
                 "queued.max.messages.kbytes": QUEUED_KB_MAX,
                 "log_level": 0,
+                "error_cb": self._note_trouble,
             }
         )
         try:
@@ -84,8 +87,15 @@ class Follower:
             consumer.assign([place])
             while not self._ended.is_set():
                 self._take(consumer.consume(RECORDS_MAX, POLL_SECONDS))
+                if self._broken is not None:
+                    # Whoever answers next may hold another topic of this name: the listener is asked again.
+                    raise KafkaException(self._broken)
         finally:
             consumer.close()
+
+    def _note_trouble(self, error: KafkaError) -> None:
+        if error.code() in (KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT) or error.fatal():
+            self._broken = error
 
     def _take(self, messages: Sequence[Message]) -> None:
         records, at_end = [], self.at_end

@@ -82,7 +82,7 @@ class LogObserver:
 
         try:
             held = _offsets(latest, answer)
-            if not held:
+            if not latest:
                 # Then only this says whether anybody answers.
                 answer(groups[workers])
         except KafkaException as failed:
@@ -90,7 +90,7 @@ class LogObserver:
         except TimeoutError:
             raise LogUnavailable(f"{self._bootstrap}: no answer in {ANSWER_SECONDS:g} s") from None
         return Observed(
-            {lane: held[lane] for lane in lanes},
+            {lane: held[lane] for lane in lanes if lane in held},
             _group(groups[workers], answer),
             _group(groups[PUBLISHER_GROUP], answer),
             _unpublished(held, earliest, committed, answer),
@@ -120,7 +120,20 @@ def _committed(client: AdminClient, lanes: list[TopicPartition]) -> dict[Any, An
 
 
 def _offsets(asked: dict[Any, Any], answer: Answer) -> dict[Lane, int]:
-    return {Lane(one.topic, one.partition): answer(future).offset for one, future in asked.items()}
+    """The offsets that were told; one lane that has no leader for a moment takes nothing from the others."""
+    found: dict[Lane, int] = {}
+    trouble: KafkaException | TimeoutError | None = None
+    told = False
+    for one, future in asked.items():
+        try:
+            found[Lane(one.topic, one.partition)] = answer(future).offset
+        except (KafkaException, TimeoutError) as failed:
+            # Errors that a broker has sent are numbered from 0 up; those below are the client's own.
+            told = told or (isinstance(failed, KafkaException) and failed.args[0].code() > 0)
+            trouble = failed
+    if trouble is not None and not found and not told:
+        raise trouble
+    return found
 
 
 def _unpublished(
@@ -136,6 +149,8 @@ def _unpublished(
             if one.error is None
         }
     except (KafkaException, TimeoutError):
+        return None
+    if len(first) < len(earliest) or not first.keys() <= held.keys():
         return None
     return sum(max(0, held[lane] - max(start, done.get(lane, 0))) for lane, start in first.items())
 

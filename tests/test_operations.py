@@ -29,10 +29,16 @@ NOW = 1_772_366_660.0
 SALES = Lane("sales.events", 0)
 
 
-def lane(partition: int = 0, state: Any = "up_to_date", waiting: int = 0, silent: float | None = 0.4) -> Any:
+def lane(
+    partition: int = 0,
+    state: Any = "up_to_date",
+    waiting: int = 0,
+    silent: float | None = 0.4,
+    worker: str | None = "scv-1",
+) -> Any:
     return LaneStanding(
         topic="sales.events", partition=partition, state=state, next_offset=100, assembled_offset=100,
-        end=100 + waiting, waiting=waiting, waited_seconds=0.0, silent_seconds=silent, worker="scv-1",
+        end=100 + waiting, waiting=waiting, waited_seconds=0.0, silent_seconds=silent, worker=worker,
     )  # fmt: skip
 
 
@@ -94,7 +100,9 @@ def facts(**changed: Any) -> Facts:
         ({"lanes": [lane(0), lane(1, "no_worker")]}, "attention", "1 of 2 lanes has no worker."),
         ({"lanes": [lane(0, "no_worker", 1), lane(1, "no_worker")]}, "attention",
          "No lane has a worker; 1 record waits in them."),
-        ({"lanes": [lane(0), lane(3, "silent", 5, 40.0)]}, "attention",
+        ({"lanes": [lane(0), lane(3, "silent", 5, 40.0), lane(4, "silent", 0, 20.0)]}, "attention",
+         "Workers have not got on with sales.events-3, sales.events-4 for 40 s; 5 records wait in them."),
+        ({"lanes": [lane(0), lane(3, "silent", 5, 40.0, None)]}, "attention",
          "Nobody has looked at sales.events-3 for 40 s; 5 records wait in it."),
         ({"lanes": [lane(0), lane(1, "not_begun", 5, None)]}, "attention",
          "1 of 2 lanes has not been begun yet; 5 records wait in it."),
@@ -126,7 +134,7 @@ def test_the_sentence_is_about_the_worst_that_is_known(
 
 
 def test_what_else_is_worth_knowing_is_a_note_each_and_nothing_good_takes_a_bad_word_back() -> None:
-    lanes = [lane(0, "no_worker"), lane(1, "silent", silent=20.0)]
+    lanes = [lane(0, "no_worker"), lane(1, "silent", silent=20.0, worker=None)]
     told = overall(
         facts(
             lanes=lanes,
