@@ -23,6 +23,7 @@ from models.catalogue import DOMAIN_TOPICS
 from ops.ada import SUBJECT as ADA
 from ops.answers import say, say_json, show, width
 from ops.demo_identity import tell_identity
+from ops.demo_tries import suggest
 from ops.failures import Exit, Failure
 from ops.import_map import load_map
 from ops.importing import run_import
@@ -31,7 +32,7 @@ from ops.life import Happening
 from ops.population import broken_events, events
 from ops.progress import Progress
 from ops.rows import Rows
-from ops.up import Stopped, heed_sigterm, say_exports, say_http, stay
+from ops.up import Stopped, heed_sigterm, stay
 
 CDNOW = Path(__file__).resolve().parent.parent / "data" / "cdnow" / "CDNOW_master.txt"
 # A worker that folds nothing for so long is stuck.
@@ -62,7 +63,7 @@ def run_demo(*, customers: int, seed: int, headless: bool, as_json: bool) -> int
                 return Exit.OK
             installation.start_http()
             if not as_json:
-                _suggest(installation)
+                suggest(installation)
             # Only now: on two cores it would take from the folding what somebody is waiting for.
             installation.start_publisher()
             stay(installation)
@@ -179,22 +180,3 @@ def _tell(installation: Installation, done: Done) -> None:
         show(portrait(profile, datetime.now(UTC).astimezone(), width()))
     say()
     tell_identity(installation, partial(looked_up, installation))
-
-
-def _suggest(installation: Installation) -> None:
-    say()
-    say_exports(installation)
-    say("then try:")
-    for command, what in (
-        ("scv inspect 'phone:+49 30 901820'", "a call arrives: who is it?"),
-        ("scv inspect order:O-8 --sections summary,sales", "found by an order number"),
-        ("scv inspect phone:+496990009000", "a number that an office shares: nobody is picked silently"),
-        ("scv identity show crm:9001", "why Nora's four names are one customer"),
-        ("scv identity candidates", "who may be one person: for you to judge"),
-        ("scv inspect crm:cdnow-00003 --json", "a customer of 1997, as JSON"),
-        ("scv import data/cdnow/CDNOW_master.txt --map cdnow --dry-run", "how a file becomes events"),
-        ("scv doctor --probe", "is everything as it should be?"),
-    ):
-        say(f"  {command:<62} {what}")
-    say_http(installation)
-    say("Ctrl-C ends the demo; nothing is kept.")

@@ -26,6 +26,7 @@ from stores.progress import read_progress
 
 # The embedded broker forms a group after half of this; less, and a busy laptop loses its lanes.
 SESSION_SECONDS = 6.0
+DESK_SCOPES = ("profile:read", "timeline:read", "profile:reveal", "events:write")
 # Two seconds on an idle machine; a busy CI runner may need ten times that.
 WORKER_START_SECONDS = 60.0
 # A worker that was asked to end has its own grace for the step in progress.
@@ -46,6 +47,8 @@ class Installation:
         self.http: str | None = None
         """Where the HTTP API listens, once it was started; `api_key` may do everything there."""
         self.api_key: str | None = None
+        self.desk_key: str | None = None
+        """For agents: personal data is masked, single facts are revealed for a reason, events are written."""
         self._broker = EmbeddedBroker()
         try:
             self._store = EmbeddedStore()
@@ -92,12 +95,13 @@ class Installation:
         )
 
     def start_http(self) -> None:
-        """Serve the HTTP API, with a key that may do everything and ends with this installation."""
+        """Serve the HTTP API and the pages, with keys that end with this installation."""
         from api.keys import SCOPES, create_key
 
         settings, directory, port = self.settings, make_directory("http"), free_port()
         keys = directory / "keys.json"
         _, self.api_key = create_key(keys, list(SCOPES), "this installation")
+        _, self.desk_key = create_key(keys, DESK_SCOPES, "agents of this installation")
         command = [
             sys.executable, "-m", "ops.cli", "serve", "--kafka", settings.kafka, "--redis", settings.redis,
             "--host", HOST, "--port", str(port), "--keys", str(keys),

@@ -54,6 +54,7 @@ def run_up(*, workers: int, metrics_port: int | None, as_json: bool) -> int:
                     shown = ", ".join(map(str, installation.metrics_ports))
                     say(f"Metrics at {settings.metrics_host}, port {shown}")
                 say_http(installation)
+                say_page(installation)
                 say("Ctrl-C stops everything; nothing is kept.")
             stay(installation)
     except Stopped:
@@ -68,6 +69,19 @@ def say_exports(installation: Installation) -> None:
     """The line that points another terminal here."""
     pairs = " ".join(f"{name}={address}" for name, address in installation.addresses.items())
     say(f"In another terminal:  export {pairs}")
+
+
+def page_link(installation: Installation, calling: str = "") -> str:
+    """The agent's page with an agent signed in; `calling` as `phone=+4930901820` opens whose call that is."""
+    # In the fragment: a browser sends it nowhere, and takes the key out of the address at once.
+    call = f"&{calling}" if calling else ""
+    return f"{installation.http}/sign-in?next=/agent#key={installation.desk_key}{call}"
+
+
+def say_page(installation: Installation, calling: str = "") -> None:
+    """The lines that say where the agent's page is."""
+    say("The agent's page, signed in with a key that sees personal data masked:")
+    say(f"  {page_link(installation, calling)}")
 
 
 def say_http(installation: Installation) -> None:

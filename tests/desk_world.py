@@ -33,7 +33,6 @@ ADA = customer_id("crm:4711")
 ADAS_PHONE = "+4930901820"
 FAMILY_PHONE = "+4930555010"
 FAMILY = (("crm:7001", "Ines", "Okafor"), ("crm:7002", "Tom", "Okafor"), ("crm:7003", "Mira", "Lindqvist"))
-DESK = ("profile:read", "timeline:read", "profile:reveal", "events:write")
 
 
 class DeskWorld:
@@ -45,12 +44,12 @@ class DeskWorld:
     def __init__(self, installation: Installation, browser: Browser) -> None:
         self.installation, self.browser = installation, browser
         self.expected: list[str] = []
-        assert installation.http and installation.api_key and installation._http
+        assert installation.http and installation.api_key and installation.desk_key and installation._http
         self.url = installation.http
         file = installation._http.directory / "keys.json"
         self.keys = {
             "all": installation.api_key,
-            "desk": create_key(file, DESK, "desk")[1],
+            "desk": installation.desk_key,
             "bare": create_key(file, ["profile:read"], "bare")[1],
         }
         self._session = requests.Session()
@@ -63,8 +62,12 @@ class DeskWorld:
             "specversion": "1.0", "id": event_id, "source": "test", "type": wire_type, "subject": subject,
             "time": datetime.now(UTC).isoformat(), "data": data,
         }  # fmt: skip
-        self._wait(self._session.post(f"{self.url}/v1/events", json=event, timeout=30))
+        self._wait(self.post(event))
         return event_id
+
+    def post(self, event: dict[str, Any]) -> requests.Response:
+        """Write an event as it is."""
+        return self._session.post(f"{self.url}/v1/events", json=event, timeout=30)
 
     def part(self, subject: str, other: str, verb: str = "unlinks") -> None:
         """Decide that two names do not belong together, or that they do (`links`)."""
@@ -111,12 +114,13 @@ class DeskWorld:
         width: int = 1280,
         height: int = 800,
         dark: bool = False,
+        zone: str = "Europe/Berlin",
     ) -> Iterator[Page]:
         """A page of a browser that is signed in; what it complains of is an error."""
         context = self.browser.new_context(
             viewport={"width": width, "height": height},
             color_scheme="dark" if dark else "light",
-            timezone_id="Europe/Berlin",
+            timezone_id=zone,
             locale="en-GB",
             reduced_motion="reduce",
         )

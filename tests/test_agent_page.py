@@ -13,6 +13,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from models.identifiers import customer_id
+from ops.demo_tries import ADAS_CALL, BROKEN, PAID
+from ops.up import page_link
 from tests.desk_world import ADA, ADAS_PHONE, FAMILY_PHONE, DeskWorld, desk_world, in_days, violations
 
 
@@ -147,10 +149,12 @@ def test_a_customer_that_is_merged_while_open_stays_until_the_agent_goes_on(worl
     with world.page() as page:
         world.call(page, "email=nora.visits@example.com")
         expect(page.locator("#customer")).to_have_attribute("data-customer", customer_id("web:visitor-1"))
+        before = page.locator("#customer").evaluate("(one) => one.getBoundingClientRect().top")
         world.write("sales.order_placed", "crm:9001", order_id="O-9001", amount_minor=7990, currency="EUR",
                     identifiers=email)  # fmt: skip
         expect(page.locator("#word-in")).to_contain_text("Merged while open")
         expect(page.locator("#customer")).to_have_attribute("data-customer", customer_id("web:visitor-1"))
+        assert page.locator("#customer").evaluate("(one) => one.getBoundingClientRect().top") == before
         accessible(page)
         page.keyboard.press("n")
         expect(page.locator("#customer")).to_have_attribute("data-customer", customer_id("crm:9001"))
@@ -322,7 +326,9 @@ def test_a_phone_held_upright_has_one_column_and_no_sideways_scrolling(world: De
         for fragment, place in ((ada, "#customer"), (family, "#several"), ("order=none", "#unknown")):
             world.call(page, fragment)
             expect(page.locator(place)).to_be_visible()
-            assert page.evaluate("document.scrollingElement.scrollWidth <= innerWidth")
+            for width in (320, 400):
+                page.set_viewport_size({"width": width, "height": 800})
+                assert page.evaluate("document.scrollingElement.scrollWidth <= innerWidth"), width
             lefts = page.locator(".columns > *").evaluate_all(LEFT)
             assert len(set(lefts)) <= 1
             accessible(page)
@@ -332,7 +338,7 @@ def test_a_link_signs_in_and_a_telephony_system_on_another_site_may_open_the_pag
     with world.page(key="") as page:
         page.goto(f"{world.url}/agent")
         accessible(page)
-        page.goto(f"{world.url}/sign-in?next=/agent#key={world.keys['desk']}&phone={ADAS_PHONE}")
+        page.goto(page_link(world.installation, ADAS_CALL))
         expect(page.locator("#customer-name")).to_be_focused()
         assert page.url == f"{world.url}/agent" and world.keys["desk"] not in page.content()
         page.goto(f"{world.url.replace('127.0.0.1', 'localhost')}/docs")
@@ -340,6 +346,18 @@ def test_a_link_signs_in_and_a_telephony_system_on_another_site_may_open_the_pag
         expect(page.locator("#customer")).to_have_attribute("data-customer", customer_id("crm:7002"))
         page.get_by_role("button", name="Sign out").click()
         expect(page.get_by_label("API key")).to_be_visible()
+
+
+def test_what_the_demo_offers_to_try_does_what_it_says(world: DeskWorld) -> None:
+    with world.page() as page:
+        call_ada(world, page)
+        expect(page.locator(".alert b").first).to_have_text("Payment failing")
+        assert world.post(PAID).status_code == 202
+        page.locator("#news button").click()
+        expect(page.locator(".entry.new")).to_contain_text("Payment received")
+        expect(page.locator(".alerts")).not_to_contain_text("Payment failing")
+        refused = world.post(BROKEN).json()
+        assert (refused["code"], refused["pointer"]) == ("invalid_event", "/data/amount_minor")
 
 
 def test_a_line_that_breaks_is_told_and_what_was_missed_is_news(world: DeskWorld) -> None:
@@ -361,5 +379,5 @@ def test_a_view_that_nobody_keeps_current_says_how_old_it_is(world: DeskWorld) -
         call_ada(world, page)
         world.installation._workers[0].stop(20)
         expect(page.locator("#freshness-word")).to_have_text(re.compile(r"\d+ s ago"))
-        expect(page.locator("#word-in")).to_contain_text("What happened since is missing")
+        expect(page.locator("#word-in")).to_contain_text("What has happened since is missing")
         accessible(page)

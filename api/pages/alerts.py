@@ -117,14 +117,12 @@ def _steps(profile: Profile, now: datetime) -> Iterator[Step]:
 
 def _payment_step(billing: Profile) -> Step:
     code = billing["last_failure"]["code"]
-    invoices = billing["open_invoices"]
-    owed = (
-        f"{invoices[0]['invoice_id']}, {money_text(invoices[0]['open_minor'], invoices[0]['currency'])}"
-        if invoices
-        else ""
-    )
     what = "Ask for another card" if "card" in code or "expired" in code else "Ask for another way to pay"
-    return Step(what, f"{words(code)}; open: {owed}" if owed else words(code))
+    why = words(code).capitalize()
+    if billing["open_invoices"]:
+        invoice = billing["open_invoices"][0]
+        why += f"; {invoice['invoice_id']} is open: {money_text(invoice['open_minor'], invoice['currency'])}"
+    return Step(what, why)
 
 
 def is_open(case: Profile) -> bool:

@@ -22,28 +22,28 @@ from stores.reading import StoredProfile
 
 LOOK_SECONDS = 1.0
 BEAT_SECONDS = 15.0
+LATE_SECONDS = 2
 NOBODY = StoredProfile("", "", "", "", {})
 
 
 def freshness(lag: Lag) -> dict[str, str]:
-    """How fresh the view is, in words: a badge, a sentence for when it is not, and `fresh` or `stale`."""
-    if lag.status == "live":
-        return {"state": "fresh", "word": "Live", "said": ""}
+    """How fresh the view is: a badge, a sentence for when it is not, and `fresh` or `stale`.
+
+    The sentence holds no figures: it is read aloud whenever it changes.
+    """
     seconds = round(lag.lag_seconds or 0)
+    # A moment behind is how live looks while events flow.
+    if lag.status == "live" or (lag.status == "behind" and seconds < LATE_SECONDS):
+        return {"state": "fresh", "word": "Live", "said": ""}
     if lag.status == "behind":
         count = lag.lag_records or 0
-        # A moment behind is how live looks while events flow.
-        if seconds < 2:
-            return {"state": "fresh", "word": "Live", "said": ""}
         events = "1 event" if count == 1 else f"{count:,} events"
-        said = (
-            f"{events} wait to be worked in, the oldest for {seconds} s. What just happened may be missing."
-        )
+        said = "Updates are late. What just happened may be missing here."
         return {"state": "stale", "word": f"Behind by {events}", "said": said}
     if lag.status == "unattended":
-        said = "Nobody works in what happens: no worker is there. What happened since is missing."
+        said = "Updates have stopped. What has happened since is missing here."
         return {"state": "stale", "word": f"{_age(seconds)} ago", "said": said}
-    said = "How old this view is cannot be said: the store or the log does not answer."
+    said = "How old this is cannot be said: the store or the log does not answer."
     return {"state": "stale", "word": "Age not known", "said": said}
 
 

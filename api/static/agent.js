@@ -322,7 +322,8 @@
     // The stream says something every 15 s: longer silence is a line that went dead.
     if (now - heardAt > 40000) { offline(); listen(); }
   }, 5000);
-  addEventListener("offline", offline);
+  // Asked for anew: a server on this machine answers all the same, and a stream that still seems open may be dead.
+  addEventListener("offline", () => { offline(); listen(); });
   addEventListener("online", () => { listen(); look(); });
   addEventListener("hashchange", arrive);
   addEventListener("beforeunload", (event) => { if (isWritten()) event.preventDefault(); });
