@@ -149,7 +149,7 @@ class Operations:
         seen, observed = self._lags.seen, self._observed
         if seen is None:
             return []
-        fresh, owners, sharing = self._fresh(now), _owners(observed), _sharing(observed)
+        fresh, owners, sharing = self._fresh(now), _owners(observed, seen.generation), _sharing(observed)
         found = []
         for lane, one in seen.lanes.items():
             at, end = one.checkpoint, self._end(lane, one.checkpoint)
@@ -243,9 +243,9 @@ def _of_events(lane: Lane) -> bool:
     return lane.topic in EVENT_TOPICS
 
 
-def _owners(observed: Observed | None) -> dict[Lane, str] | None:
-    """Who has each lane; None where the broker does not tell."""
-    if observed is None or observed.workers.members is None:
+def _owners(observed: Observed | None, generation: str) -> dict[Lane, str] | None:
+    """Who has each lane; None where the broker does not tell, or was not asked of this generation."""
+    if observed is None or observed.generation != generation or observed.workers.members is None:
         return None
     return {lane: one.name for one in observed.workers.members for lane in one.lanes}
 

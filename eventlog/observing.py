@@ -49,9 +49,10 @@ class Group(NamedTuple):
 class Observed(NamedTuple):
     """One look. `ends` is at least what a lane held; `unpublished`: notices that no publisher has committed.
 
-    A broker that tells ends and nothing of groups leaves those None.
+    `workers` are those of the `generation`. A broker that tells ends and nothing of groups leaves those None.
     """
 
+    generation: str
     ends: dict[Lane, int]
     workers: Group
     publishers: Group
@@ -90,6 +91,7 @@ class LogObserver:
         except TimeoutError:
             raise LogUnavailable(f"{self._bootstrap}: no answer in {ANSWER_SECONDS:g} s") from None
         return Observed(
+            generation,
             {lane: held[lane] for lane in lanes if lane in held},
             _group(groups[workers], answer),
             _group(groups[PUBLISHER_GROUP], answer),
