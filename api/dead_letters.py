@@ -9,11 +9,13 @@ Invariants:
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
@@ -39,6 +41,8 @@ OTHER = "other"
 TOPIC_CHARACTERS_MAX = 249
 # Somebody waits for it.
 READ_SECONDS = 3.0
+# Letters that are read at once; who opens another one waits.
+READING_MAX = 2
 
 
 class Written(Protocol):
@@ -168,11 +172,14 @@ class DeadLetters:
         self._bootstrap, self._clock = bootstrap, clock
         self._lock = threading.Lock()
         self._forget()
+        # Of its own: a broker that is away takes no thread from look-ups.
+        self._reading = ThreadPoolExecutor(READING_MAX, "scv-letters")
         self._follower = Follower(bootstrap, LANE, self._begin, self._hear)
 
     def close(self) -> None:
         """Stop following."""
         self._follower.close()
+        self._reading.shutdown(cancel_futures=True)
 
     def counted(self) -> Counted:
         """What is known now; asks nobody."""
@@ -195,11 +202,14 @@ class DeadLetters:
                 tuple(reversed(self._latest)),
             )
 
-    def read(self, place: int) -> WholeLetter | None:
+    async def read(self, place: int) -> WholeLetter | None:
         """The letter at this offset, read from the log; None when there is none. LogError."""
         with self._lock:
             if self._next is None or not self._earliest <= place < self._next:
                 return None
+        return await asyncio.get_running_loop().run_in_executor(self._reading, self._read, place)
+
+    def _read(self, place: int) -> WholeLetter | None:
         for batch in read_batches(self._bootstrap, {LANE: (place, place + 1)}, silence_seconds=READ_SECONDS):
             with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):
                 return _read_whole(batch[0].value or b"").data

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 from api.dead_letters import Counted, DeadLetters, Letter
@@ -62,6 +63,8 @@ class Operations:
         self.letters = letters
         self._history, self._ends = History(), SeenEnds()
         self._waits_since: dict[Lane, float | None] = {}
+        # Of its own: a broker that is away takes no thread from look-ups.
+        self._thread = ThreadPoolExecutor(1, "scv-operations")
         self._known_since = clock()
         self._looked_at: float | None = None
         self._observed: Observed | None = None
@@ -75,11 +78,16 @@ class Operations:
             await self.look()
             await asyncio.sleep(max(0.0, EVERY_SECONDS - (time.monotonic() - began)))
 
+    def close(self) -> None:
+        """Wait for the look that is under way. `run` was cancelled before."""
+        self._thread.shutdown()
+
     async def look(self) -> None:
         """Look once. The store was looked at by the lag's own watch."""
         seen = self._lags.seen
         try:
-            self._observed = await asyncio.to_thread(self._ask_log, seen.generation if seen else None)
+            asking = self._ask_log, seen.generation if seen else None
+            self._observed = await asyncio.get_running_loop().run_in_executor(self._thread, *asking)
             self._log_answers, self._log_answered_at = True, self._clock()
         except LogError:
             self._log_answers = False

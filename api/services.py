@@ -70,8 +70,8 @@ class Services:
         self.changes = ChangeFeed(plan.kafka)
         self.merges = MergeHistory(plan.kafka)
         self.metrics = Metrics(self)
-        self.letters = DeadLetters(plan.kafka)
-        self.operations = Operations(self.lags, self.log.lanes, LogObserver(plan.kafka), self.letters)
+        self.dead_letters = DeadLetters(plan.kafka)
+        self.operations = Operations(self.lags, self.log.lanes, LogObserver(plan.kafka), self.dead_letters)
         self._watching = [asyncio.create_task(one.run()) for one in (self.lags, self.operations)]
 
     async def close(self) -> None:
@@ -82,7 +82,8 @@ class Services:
                 await watching
         for end in (
             self.changes.close,
-            self.letters.close,
+            self.operations.close,
+            self.dead_letters.close,
             self.audit.close,
             self.log.close,
             self.reader.close,

@@ -76,6 +76,7 @@ class Follower:
                 "auto.offset.reset": "error",
                 "enable.partition.eof": True,
                 "queued.max.messages.kbytes": QUEUED_KB_MAX,
+                "reconnect.backoff.max.ms": 1_000,
                 "log_level": 0,
                 "error_cb": self._note_trouble,
             }

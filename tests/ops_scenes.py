@@ -13,8 +13,8 @@ from playwright.sync_api import Page, expect
 
 from tests.ops_world import KafkaWorld
 
-HISTORY_SECONDS = 240
-BURST_EVENTS = 6_000
+HISTORY_SECONDS = 180
+BURST_EVENTS = 20_000
 
 
 def ops_history(world: KafkaWorld) -> None:
@@ -44,7 +44,7 @@ def letter(world: KafkaWorld, page: Page) -> None:
 def behind(world: KafkaWorld, page: Page) -> None:
     """More comes than is folded."""
     page.goto(f"{world.url}/ops")
-    world.happen(2 * BURST_EVENTS)
+    world.happen(4 * BURST_EVENTS)
     expect(page.locator("#sentence")).to_contain_text("catching up", timeout=120_000)
 
 

@@ -9,7 +9,6 @@ Invariants:
 
 from __future__ import annotations
 
-import asyncio
 import time
 
 from fastapi import APIRouter, Request
@@ -58,7 +57,7 @@ async def ops_letter(request: Request, caller: Caller) -> Response:
     """One dead letter with its record."""
     given = request.path_params["place"]
     place = int(given) if given.isascii() and given.isdecimal() and len(given) < 19 else -1
-    letter = await asyncio.to_thread(caller.services.letters.read, place)
+    letter = await caller.services.dead_letters.read(place)
     if letter is None:
         raise Problem("not_found", "no dead letter is kept at this place")
     personal = caller.personal
