@@ -111,10 +111,10 @@ class Readers(threading.Thread):
 class RebuildProcess:
     """`scv rebuild start --execute` as a process of its own."""
 
-    def __init__(self, kafka: str, url: str, directory: Path) -> None:
+    def __init__(self, kafka: str, url: str, directory: Path, workers: int) -> None:
         self.command = [
             sys.executable, "-m", "ops.cli", "rebuild", "start", "--execute", "--json",
-            "--workers", "2", "--throttle", str(THROTTLE), "--kafka", kafka, "--redis", url,
+            "--workers", str(workers), "--throttle", str(THROTTLE), "--kafka", kafka, "--redis", url,
         ]  # fmt: skip
         self.output = directory / "rebuild.log"
         self.process: subprocess.Popen[bytes] | None = None
@@ -198,10 +198,12 @@ def command(world: World, *words: str) -> int:
     return cli.run(["rebuild", *words, "--kafka", world.kafka, "--redis", world.redis])
 
 
-def live_through(kafka: str, url: str, directory: Path, seed: int, kills: int) -> dict[str, Any]:
+def live_through(
+    kafka: str, url: str, directory: Path, seed: int, kills: int, workers: int
+) -> dict[str, Any]:
     """All of it; gives figures."""
     rng = Random(seed)
-    rebuild = RebuildProcess(kafka, url, directory)
+    rebuild = RebuildProcess(kafka, url, directory, workers)
     with World(kafka, url, directory, workers=1) as world, reading(url, world, seed) as readers:
         world.write(endless(seed, **KNOBS), WRITE_EVERY_SECONDS)
         world.writer.hurry(RECORDS_BEFORE)
@@ -259,7 +261,7 @@ def test_readers_notice_nothing_of_a_rebuild_that_is_killed_promoted_and_rolled_
 ) -> None:
     servers.empty_store(embedded_store.url)
     with EmbeddedBroker() as broker:
-        figures = live_through(broker.bootstrap, embedded_store.url, tmp_path, seed=5, kills=2)
+        figures = live_through(broker.bootstrap, embedded_store.url, tmp_path, seed=5, kills=2, workers=1)
     assert figures["records"] > RECORDS_BEFORE
     assert figures["looks"] > 300
 
@@ -275,6 +277,6 @@ def test_readers_notice_nothing_of_a_rebuild_that_is_killed_ten_times(
 ) -> None:
     servers.empty_broker(apache_broker.bootstrap)
     servers.empty_store(debian_redis.url)
-    figures = live_through(apache_broker.bootstrap, debian_redis.url, tmp_path, seed, kills=10)
+    figures = live_through(apache_broker.bootstrap, debian_redis.url, tmp_path, seed, kills=10, workers=2)
     with capsys.disabled():
         print(f"\n{json.dumps({'seed': seed, 'load': os.getloadavg()[0], **figures})}")
