@@ -138,3 +138,57 @@ STREAM = (
     f'data: {{"customer_id":"{_ID}","version":"18231.42","changed":["service","timeline"]}}\n\n'
     ": still here\n\n"
 )
+
+OPS_STATE: dict[str, Any] = {
+    "at": "2026-03-01T10:42:08.120Z",
+    "known_since": "2026-03-01T10:41:58.100Z",
+    "generation": "g7",
+    "overall": {
+        "level": "behind",
+        "sentence": "Behind by 1,204 events, catching up: about 12 s left.",
+        "notes": ["In the last hour 1 record has become a dead letter: unknown_type in sales.events."],
+    },
+    "store": {"answers": True, "answered_at": "2026-03-01T10:42:08.010Z"},
+    "log": {"answers": True, "answered_at": "2026-03-01T10:42:08.120Z"},
+    "lag": {
+        "records": 1204, "events": 1204, "link_facts": 0, "seconds": 3.5, "change_per_second": -100.3,
+        "seconds_left": 12.0,
+    },
+    "events_per_second": 2100.4,
+    "topics": [{"topic": "sales.events", "lanes": 1, "events_per_second": 2100.4, "waiting": 1204}],
+    "lanes": [
+        {
+            "topic": "sales.events", "partition": 0, "state": "behind", "next_offset": 48796,
+            "assembled_offset": 48796, "end": 50000, "waiting": 1204, "waited_seconds": 3.5,
+            "silent_seconds": 0.1, "worker": "scv-01f85bed",
+        },
+    ],
+    "workers": [{"name": "scv-01f85bed", "host": "10.0.0.7", "lanes": ["sales.events-0"]}],
+    "publishing": {
+        "publishers": [{"name": "scv-publisher-b596464e", "host": "10.0.0.7", "lanes": ["scv.changes-0"]}],
+        "waiting": 12,
+    },
+    "dead_letters": {
+        "held": 1, "counted": 1, "complete": True, "last_hour": 1,
+        "tallies": [
+            {
+                "reason": "unknown_type", "topic": "sales.events", "count": 1, "last_hour": 1,
+                "last_at": "2026-03-01T10:40:00.000Z",
+            },
+        ],
+        "latest": [
+            {
+                "place": 0, "reason": "unknown_type", "pointer": "/type",
+                "detail": "no model for type 'sales.order_plcaed'", "topic": "sales.events", "partition": 0,
+                "offset": 48790, "logged_at": "2026-03-01T10:39:59.900Z",
+                "written_at": "2026-03-01T10:40:00.000Z",
+            },
+        ],
+    },
+    "history": {
+        "every_seconds": 5.0,
+        "at": ["2026-03-01T10:42:03.110Z", "2026-03-01T10:42:08.120Z"],
+        "lag_records": [1705, 1204], "lag_seconds": [4.0, 3.5], "events_per_second": [None, 2100.4],
+        "dead_letters": [1, 1],
+    },
+}  # fmt: skip

@@ -17,7 +17,7 @@ import re
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import msgspec
 
@@ -69,14 +69,59 @@ class Lag(msgspec.Struct, frozen=True):
 UNKNOWN = Lag("unknown", None, None)
 
 
+class LaneSeen(NamedTuple):
+    """A lane as the store had it, and since when (seconds since 1970) a record waits, if one does."""
+
+    checkpoint: Checkpoint
+    waits_since: float | None
+
+
+class Seen(NamedTuple):
+    """What a look at all lanes saw; `at` is in seconds since 1970."""
+
+    at: float
+    generation: str
+    lanes: dict[Lane, LaneSeen]
+
+
+def topics_of(generation: str) -> tuple[str, ...]:
+    """The topics whose lanes make a generation's view."""
+    return (*DOMAIN_TOPICS, COMMAND_TOPIC, link_topic(generation))
+
+
+class SeenEnds:
+    """Since when the records of lanes wait, from their ends as they were seen, look by look."""
+
+    def __init__(self) -> None:
+        self._seen: dict[Lane, list[tuple[int, float]]] = {}
+
+    def waits_since(self, lane: Lane, end: int, reached: int, now: float) -> float | None:
+        """When the oldest end that is not reached yet was seen first; None when nothing waits."""
+        seen = self._seen.setdefault(lane, [])
+        if end > reached and (not seen or end > seen[-1][0]):
+            seen.append((end, now))
+        # Since the oldest end that is not reached yet its first record has waited.
+        while seen and seen[0][0] <= reached:
+            seen.pop(0)
+        if len(seen) > ENDS_SEEN_MAX:
+            del seen[1:-1:2]
+        return seen[0][1] if seen else None
+
+
 class LagWatch:
     """Looks at all lanes, again and again; `lag` is what it saw last."""
 
     def __init__(self, store: ServingReader, lanes: Lanes, clock: Callable[[], float] = time.time) -> None:
         self._store, self._lanes, self._clock = store, lanes, clock
-        self._seen_end: dict[Lane, list[tuple[int, float]]] = {}
+        self._ends = SeenEnds()
         self._looked_at = 0.0
         self._lag = UNKNOWN
+        self.seen: Seen | None = None
+        """The last look that was answered; None before one was, or while there is no generation."""
+        self.store_answers: bool | None = None
+        """Whether the store answered the last look; None before the first."""
+        self.store_answered_at: float | None = None
+        """When it last did, in seconds since 1970."""
 
     @property
     def lag(self) -> Lag:
@@ -93,35 +138,36 @@ class LagWatch:
         """Look once."""
         try:
             generation = await self._store.generation()
-            if generation is not None:
-                topics = (*DOMAIN_TOPICS, COMMAND_TOPIC, link_topic(generation))
-                lanes = await self._lanes(topics)
-                found = dict(zip(lanes, await self._store.checkpoints(generation, lanes), strict=True))
-                self._lag, self._looked_at = self._reckon(found), self._clock()
+            self.store_answers, self.store_answered_at = True, self._clock()
+            if generation is None:
+                self.seen = None
+                return self.lag
+            lanes = await self._lanes(topics_of(generation))
+            found = dict(zip(lanes, await self._store.checkpoints(generation, lanes), strict=True))
+            self._lag, self._looked_at = self._reckon(generation, found), self._clock()
         # What is away leaves the last look to age.
-        except (StoreAway, OSError, RuntimeError):
+        except StoreAway:
+            self.store_answers = False
+        except (OSError, RuntimeError):
             return self.lag
         return self.lag
 
-    def _reckon(self, found: Mapping[Lane, Checkpoint]) -> Lag:
+    def _reckon(self, generation: str, found: Mapping[Lane, Checkpoint]) -> Lag:
         now, records, seconds, attended = self._clock(), 0, 0.0, bool(found)
+        lanes: dict[Lane, LaneSeen] = {}
         for lane, at in found.items():
             waiting = max(0, at.end_offset - at.assembled_offset)
             records += waiting
-            seen = self._seen_end.setdefault(lane, [])
-            if waiting and (not seen or at.end_offset > seen[-1][0]):
-                seen.append((at.end_offset, now))
-            # The oldest end that is not reached yet: since then its first record has waited.
-            while seen and seen[0][0] <= at.assembled_offset:
-                seen.pop(0)
-            if len(seen) > ENDS_SEEN_MAX:
-                del seen[1:-1:2]
+            since = self._ends.waits_since(lane, at.end_offset, at.assembled_offset, now)
             silent = now - at.at_ms / 1_000 if at.at_ms else None
             if silent is None or silent > UNATTENDED_SECONDS:
                 attended = False
-            seconds = max(seconds, now - seen[0][1] if seen else 0.0)
+            waited = 0.0 if since is None else now - since
+            lanes[lane] = LaneSeen(at, since)
+            seconds = max(seconds, waited)
             if silent is not None and silent > UNATTENDED_SECONDS:
                 seconds = max(seconds, silent)
+        self.seen = Seen(now, generation, lanes)
         status: Literal["live", "behind", "unattended"] = "behind" if records else "live"
         return Lag(status if attended else "unattended", records, round(seconds, 3))
 

@@ -19,16 +19,19 @@ from typing import NamedTuple
 from api.asking import LogThreads, Shared
 from api.audit import AuditTrail
 from api.changes import ChangeFeed
+from api.dead_letters import DeadLetters
 from api.freshness import LagWatch
 from api.keys import KeyRing
 from api.limits import RequestLimit, stream_limit, waiting_limit
 from api.merges import MergeHistory
 from api.metrics import Metrics
+from api.operations import Operations
 from api.readiness import Readiness
 from api.replays import Origin, Replays
 from eventlog.acknowledged import AcknowledgedProducer
 from eventlog.admin import lane_ends
 from eventlog.dead_letters import LetterIndex
+from eventlog.observing import LogObserver
 from eventlog.producing import LogProducer
 from models.catalogue import COMMAND_TOPIC, DOMAIN_TOPICS
 from models.record import Lane
@@ -101,19 +104,24 @@ class Services:
         rules = plan.rules.model_dump()
         self.replays = Replays(Origin(plan.kafka, plan.redis, rules, plan.trust, plan.config, plan.shape))
         self.metrics = Metrics(self)
-        self._watching = asyncio.create_task(self.lags.run())
+        self.dead_letters = DeadLetters(plan.kafka)
+        self.operations = Operations(self.lags, self.log.lanes, LogObserver(plan.kafka), self.dead_letters)
+        self._watching = [asyncio.create_task(one.run()) for one in (self.lags, self.operations)]
 
     async def close(self) -> None:
         """End it all; what was accepted is in the log, or told."""
-        self._watching.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._watching
+        for watching in self._watching:
+            watching.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await watching
         # A thread that nobody else can keep busy.
         with ThreadPoolExecutor(1, "scv-closing") as closing:
             loop = asyncio.get_running_loop()
             for end in (
                 self.replays.close,
                 self.changes.close,
+                self.operations.close,
+                self.dead_letters.close,
                 self.audit.close,
                 self.log.close,
                 self.reader.close,

@@ -32,6 +32,9 @@ PROFILES = "customer.profiles"
 SIGNALS = "customer.signals"
 MERGES = "customer.merges"
 
+# The consumer group of publishers. They publish whichever generation is active.
+PUBLISHER_GROUP = "scv-publisher"
+
 # Eight workers can share a topic, and one worker's share stays few lanes; docs/scale.md has larger counts.
 PARTITIONS = 8
 
@@ -66,6 +69,11 @@ def link_log(generation: str) -> str:
             f"generation {generation!r}: at most 32 lower-case letters, digits, dashes, as {FIRST_GENERATION}"
         )
     return link_topic(generation)
+
+
+def worker_group(generation: str) -> str:
+    """The consumer group of the workers that build this generation, `scv-g7`."""
+    return f"scv-{generation}"
 
 
 def topic_plan(partitions: int = PARTITIONS, generation: str = FIRST_GENERATION) -> tuple[Topic, ...]:

@@ -26,6 +26,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message,
 
 from eventlog.admin import describe_topics
 from eventlog.errors import LogError, LogUnavailable, ReadFailed
+from eventlog.topics import PUBLISHER_GROUP
 from eventlog.transactions import RIGHTS, Fenced, NoCoordinator, TransactionalProducer, refuses
 from models.catalogue import CHANGES_TOPIC, GENERATIONS_TOPIC
 from models.settings import Settings
@@ -36,7 +37,7 @@ from streams.promotions import heal, open_pointer
 from streams.publisher import LanePublisher, Notice, lanes_by_partition, read_notice
 from streams.restoring import TopicRecreated, restore
 
-GROUP = "scv-publisher"
+GROUP = PUBLISHER_GROUP
 EXIT_OK = 0
 EXIT_REFUSED = 5
 EXIT_INTERRUPTED = 130

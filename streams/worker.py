@@ -18,7 +18,7 @@ import redis
 from eventlog.dead_letters import SettledOffsets
 from eventlog.errors import LogError, LogUnavailable
 from eventlog.producing import LogProducer
-from eventlog.topics import link_log
+from eventlog.topics import link_log, worker_group
 from models.catalogue import COMMAND_TOPIC, DOMAIN_TOPICS
 from models.record import Lane
 from models.settings import Settings
@@ -141,7 +141,7 @@ def run(settings: Settings) -> int:
     gc.set_threshold(200_000, 50, 1_000)
     streaming = StreamSettings(
         brokers=settings.kafka,
-        group_id=f"scv-{settings.generation}",
+        group_id=worker_group(settings.generation),
         session_timeout_seconds=settings.session_timeout_seconds,
     )
     topics = (*DOMAIN_TOPICS, COMMAND_TOPIC, link_log(settings.generation))

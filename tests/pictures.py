@@ -1,4 +1,4 @@
-"""Pictures of the pages for docs/, taken of the real thing: `python -m tests.pictures [TIME-ZONE]`.
+"""Pictures of the pages for docs/, of the real thing: `python -m tests.pictures [agent|ops] [TIME-ZONE]`.
 
 Guarantees:
 - Every picture is of a page that works: the same world and the same steps as the tests.
@@ -12,10 +12,13 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from playwright.sync_api import Page, expect
 
 from tests.desk_world import ADAS_PHONE, FAMILY_PHONE, DeskWorld, desk_world
+from tests.ops_scenes import OPS_PICTURES, ops_history
+from tests.ops_world import kafka_world
 
 FOLDER = Path(__file__).resolve().parent.parent / "docs" / "pictures"
 EMAIL = [{"type": "email", "value": "nora.visits@example.com"}]
@@ -136,22 +139,35 @@ PICTURES: tuple[tuple[str, Scene, bool, int, int], ...] = (
 )
 
 
-def take(folder: Path, zone: str) -> None:
-    """Take them all, as seen by an agent who sits in this time zone."""
+def take(which: str, folder: Path, zone: str) -> None:
+    """Take them all, as seen by somebody who sits in this time zone."""
     expect.set_options(timeout=30_000)
-    with desk_world() as world:
-        for name, scene, dark, width, height in PICTURES:
-            with world.page(width=width, height=height, dark=dark, zone=zone) as page:
-                scene(world, page)
-                path = folder / f"{name}.png"
-                page.screenshot(path=path, animations="disabled", caret="initial")
-            if shutil.which("pngquant"):
-                subprocess.run(
-                    ["pngquant", "--force", "--ext", ".png", "--speed", "1", "160", str(path)], check=True
-                )
-            print(f"{path.name}: {path.stat().st_size // 1024} KiB")
+    if which == "agent":
+        with desk_world() as desk:
+            for picture in PICTURES:
+                _take(desk, "desk", picture, folder, zone)
+    else:
+        with kafka_world() as installation:
+            ops_history(installation)
+            for picture in OPS_PICTURES:
+                _take(installation, "ops", picture, folder, zone)
+
+
+def _take(
+    world: DeskWorld, key: str, picture: tuple[str, Any, bool, int, int], folder: Path, zone: str
+) -> None:
+    name, scene, dark, width, height = picture
+    path = folder / f"{name}.png"
+    with world.page(key, width=width, height=height, dark=dark, zone=zone) as page:
+        scene(world, page)
+        page.screenshot(path=path, animations="disabled", caret="initial")
+    if shutil.which("pngquant"):
+        subprocess.run(["pngquant", "--force", "--ext", ".png", "--speed", "1", "160", str(path)], check=True)
+    print(f"{path.name}: {path.stat().st_size // 1024} KiB")
 
 
 if __name__ == "__main__":
-    arguments = [*sys.argv[1:], "Europe/Berlin"]
-    take(FOLDER, arguments[0])
+    chosen = [one for one in sys.argv[1:] if one in ("agent", "ops")] or ["agent", "ops"]
+    (zone,) = [one for one in sys.argv[1:] if "/" in one] or ["Europe/Berlin"]
+    for which in chosen:
+        take(which, FOLDER, zone)

@@ -2,11 +2,12 @@
 
 import itertools
 import time
-from contextlib import closing
+from collections.abc import Callable
+from contextlib import closing, suppress
 
 import confluent_kafka
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import Consumer, Producer
 from kafka import KafkaAdminClient, TopicPartition
 from kafka.errors import KafkaError
 from kafka.partitioner.default import murmur2
@@ -15,10 +16,12 @@ from eventlog import admin, topics
 from eventlog.apache import ApacheBroker
 from eventlog.embedded import EmbeddedBroker
 from eventlog.errors import LogError, LogUnavailable, ProduceFailed, ReadFailed
+from eventlog.observing import LogObserver, Observed
 from eventlog.producing import BUFFER_RECORDS_MAX, LogProducer
 from eventlog.reading import read_batches, read_lane, read_ranges, read_topic
 from models.record import Lane, Record
-from tests.servers import ContainerBroker
+from tests.group_member import GroupMember
+from tests.servers import ContainerBroker, empty_broker
 
 Broker = EmbeddedBroker | ApacheBroker | ContainerBroker
 
@@ -281,3 +284,53 @@ def test_a_lane_is_named_as_in_the_stores_hash_tags() -> None:
 def test_the_client_library_is_recent_enough_to_report_errors_only() -> None:
     # delivery.report.only.error is what makes LogProducer fast; without on_delivery it would hide losses.
     assert confluent_kafka.libversion()[1] >= 0x02000000
+
+
+def test_who_has_which_lanes_where_they_end_and_what_waits_to_be_published(
+    apache_broker: ApacheBroker,
+) -> None:
+    kafka = apache_broker.bootstrap
+    empty_broker(kafka)
+    admin.create_topics(kafka, 2)
+    observer, lanes = LogObserver(kafka), [Lane("sales.events", 0), Lane("sales.events", 1)]
+    notices = [Lane(topics.CHANGES, 0), Lane(topics.CHANGES, 1)]
+
+    def look(true: Callable[[Observed], object]) -> Observed:
+        """The first look of which this is true."""
+        for _ in range(400):
+            with suppress(LogUnavailable):
+                if true(seen := observer.look("g1", lanes, notices)):
+                    return seen
+            time.sleep(0.05)
+        raise AssertionError("it did not become true")
+
+    def lanes_of(seen: Observed) -> list[list[Lane]]:
+        return sorted(list(one.lanes) for one in seen.workers.members or ())
+
+    # A broker that never had a group needs a moment for the first question.
+    look(lambda seen: len(seen.ends) == 2 and seen.workers.members == ())
+    with LogProducer(kafka, client_id="test") as producer:
+        for _ in range(7):
+            producer.produce("sales.events", b"crm:1", b"{}")
+            producer.produce(topics.CHANGES, b"cus_1", b"{}")
+    first, second = (GroupMember(kafka, "scv-g1", ["sales.events"]) for _ in range(2))
+    publisher = Consumer(
+        {"bootstrap.servers": kafka, "group.id": topics.PUBLISHER_GROUP, "enable.auto.commit": False}
+    )
+    try:
+        found = look(lambda seen: lanes_of(seen) == [[lane] for lane in lanes])
+        assert sum(found.ends.values()) == found.unpublished == 7
+        assert found.workers.members is not None and not found.workers.sharing
+        assert {(one.host, one.name[:4], len(one.name)) for one in found.workers.members} == {
+            ("127.0.0.1", "scv-", 12)
+        }
+        (used,) = [lane for lane, held in admin.lane_ends(kafka, [topics.CHANGES]).items() if held.end]
+        publisher.commit(offsets=[confluent_kafka.TopicPartition(*used, 5)], asynchronous=False)
+        assert look(lambda seen: seen.unpublished != 7).unpublished == 2
+        second.leave()
+        look(lambda seen: lanes_of(seen) == [lanes])
+    finally:
+        first.leave()
+        publisher.close()
+    with pytest.raises(LogUnavailable, match=r"127\.0\.0\.1:1: "):
+        LogObserver("127.0.0.1:1").look("g1", lanes, notices)

@@ -49,6 +49,7 @@ ENDPOINTS: dict[tuple[str, str], tuple[str, dict[str, Any], int]] = {
     ("post", "/v1/dead-letters/{position}:redrive"): ("ops", {"json": {**DECISION, "dry_run": True}}, 200),
     ("post", "/v1/dead-letters/{position}:discard"): ("ops", {"json": DECISION}, 200),
     ("get", "/metrics"): ("ops", {}, 200),
+    ("get", "/v1/ops/state"): ("ops", {}, 200),
     ("get", "/v1/stream"): ("profile:read", {"params": {"profile": ADA}, "stream": True}, 200),
 }  # fmt: skip
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from api import bodies, examples
+from api import bodies, examples, ops_bodies
 from api.app import create_app
 from api.keys import SCOPES
 from api.problems import CODES, Problem
@@ -94,6 +94,7 @@ def test_examples_are_what_the_models_say() -> None:
         (bodies.EventsAnswer, examples.EVENTS),
         (bodies.PairRequest, examples.PAIR),
         (bodies.CommandAnswer, examples.COMMAND),
+        (ops_bodies.OpsState, examples.OPS_STATE),
     ):
         model.model_validate(example)
     bodies.ProblemDocument.model_validate(Problem("forbidden", "x", scope="ops").document("r"))

@@ -1,0 +1,83 @@
+// /ops refreshes itself. What somebody is reading stays where it is: parts that are the same are left alone, so are
+// those with a selection in them and tables that were opened; new dead letters wait until they are asked for.
+"use strict";
+(() => {
+  const poll = document.getElementById("poll");
+  const pause = document.getElementById("pause");
+  const gone = document.getElementById("gone");
+  const dialog = document.getElementById("letter");
+  const inside = document.getElementById("letter-inside");
+  let answeredAt = new Date();
+  const paused = () => pause.getAttribute("aria-pressed") === "true";
+
+  const utc = (at) => `${at.toISOString().slice(11, 19)} UTC`;
+
+  // How it is stands in the window's title, and is read out when it changes; figures that only move are not.
+  let told = "";
+  const retitle = () => {
+    const word = document.querySelector("#level [data-word]").dataset.word;
+    if (told && word !== told) {
+      document.getElementById("spoken").textContent = `${word}. ${document.getElementById("sentence").textContent}`;
+    }
+    told = word;
+    document.title = `${word} · Operations · scv`;
+  };
+
+  const beingRead = (part) => {
+    const selection = getSelection();
+    const selected = selection && !selection.isCollapsed && part.contains(selection.anchorNode);
+    return selected || part.closest("details[data-still][open]") || part.contains(document.activeElement);
+  };
+
+  document.addEventListener("htmx:oobBeforeSwap", (event) => {
+    const { target, fragment } = event.detail;
+    if (fragment.innerHTML === target.innerHTML || beingRead(target)) event.detail.shouldSwap = false;
+  });
+
+  document.addEventListener("htmx:beforeRequest", (event) => {
+    if (event.target === poll && (paused() || document.hidden)) event.preventDefault();
+  });
+
+  document.addEventListener("visibilitychange", () => { if (!document.hidden) htmx.trigger(poll, "now"); });
+
+  pause.addEventListener("click", () => {
+    pause.setAttribute("aria-pressed", String(!paused()));
+    pause.textContent = paused() ? "Go on" : "Pause";
+    if (!paused()) htmx.trigger(poll, "now");
+  });
+
+  document.addEventListener("htmx:afterRequest", (event) => {
+    if (event.target !== poll || !event.detail.successful) return;
+    answeredAt = new Date();
+    gone.hidden = true;
+    retitle();
+  });
+
+  const lost = (event) => {
+    const status = event.detail.xhr ? event.detail.xhr.status : 0;
+    // The key was revoked, or may no longer: the page itself says so.
+    if (status === 401 || status === 403) { location.reload(); return; }
+    if (event.target === poll) {
+      gone.textContent = `This server does not answer. What you see is as of ${utc(answeredAt)}; it is tried again every 5 s.`;
+      gone.hidden = false;
+      return;
+    }
+    let said = "The server does not answer. Try again in a moment.";
+    try { said = JSON.parse(event.detail.xhr.responseText).detail; } catch { /* nothing came */ }
+    inside.textContent = said;
+    dialog.showModal();
+  };
+  for (const name of ["htmx:responseError", "htmx:sendError", "htmx:timeout"]) document.addEventListener(name, lost);
+
+  document.addEventListener("htmx:afterSwap", (event) => {
+    if (event.target === inside && !dialog.open) dialog.showModal();
+    if (event.target.id === "latest") {
+      document.getElementById("newer").replaceChildren();
+      const first = event.target.querySelector("button");
+      if (first) first.focus();
+    }
+  });
+  dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
+
+  retitle();
+})();
