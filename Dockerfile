@@ -9,6 +9,9 @@ ENV PYTHONUNBUFFERED=1 \
 # The embedded servers of `scv demo` and `scv up` keep their binaries in the home directory.
 RUN useradd --create-home --uid 10001 scv
 
+# Where docker-compose.yml keeps the API keys: a volume takes over whose it is.
+RUN install --directory --owner scv --mode 0700 /var/lib/scv
+
 WORKDIR /opt/scv
 COPY pyproject.toml constraints.txt README.md ./
 COPY models models

@@ -20,7 +20,7 @@ from api.bodies import Rejection
 from api.freshness import SyncToken
 from api.masking import scrubbed
 from api.problems import Problem
-from eventlog.acknowledged import AcknowledgedProducer
+from api.services import Services
 from eventlog.errors import ProduceFailed
 from models.careful import read
 from models.catalogue import COMMAND_TOPIC, DOMAIN_TOPICS, topic_of
@@ -102,15 +102,14 @@ def _peek(value: bytes) -> dict[str, Any]:
     return seen if isinstance(seen, dict) else {}
 
 
-async def write(log: AcknowledgedProducer, examined: Sequence[Examined]) -> list[Outcome]:
+async def write(services: Services, examined: Sequence[Examined]) -> list[Outcome]:
     """Write those that are events, and wait until they are acknowledged. LogUnavailable: none was written."""
+    log = services.log
     topics = {one.topic for one in examined if one.fault is None}
     if topics:
-        lanes = await asyncio.to_thread(log.lanes, sorted(topics))
-        if missing := topics - {lane.topic for lane in lanes}:
-            raise Problem(
-                "log_unavailable", f"no topic {', '.join(sorted(missing))}; run `scv topics create`"
-            )
+        missing = [topic for topic in sorted(topics) if not await services.has_lanes([Lane(topic, 0)])]
+        if missing:
+            raise Problem("log_unavailable", f"no topic {', '.join(missing)}; run `scv topics create`")
     places = [None if one.fault else log.produce(one.topic, one.key, one.value) for one in examined]
     waiting = [asyncio.wrap_future(place) for place in places if place is not None]
     if waiting:
@@ -127,10 +126,10 @@ async def write(log: AcknowledgedProducer, examined: Sequence[Examined]) -> list
     return outcomes
 
 
-async def accept(log: AcknowledgedProducer, events: Sequence[bytes]) -> list[Outcome]:
+async def accept(services: Services, events: Sequence[bytes]) -> list[Outcome]:
     """Examine and write."""
     log_us = time.time_ns() // 1_000
-    return await write(log, [examine(one, log_us) for one in events])
+    return await write(services, [examine(one, log_us) for one in events])
 
 
 def shown(index: int, one: Outcome) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from api import health, ops_state, profiles, reference, streaming, writing
+from api import explaining, health, letters, ops_state, profiles, reference, streaming, writing
 from api.document import described
 from api.pages import agent, ops, session, statics
 from api.problems import CODES, Problem
@@ -60,12 +60,17 @@ def create_app(plan: Plan) -> FastAPI:
         version="1",
         lifespan=lifespan,
         redirect_slashes=False,
+        # It would tell paths and queries to whatever an installation has for OpenTelemetry.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
         # Those of the framework load scripts from elsewhere.
         docs_url=None,
         redoc_url=None,
     )
     # The routes themselves: an included router would be gone through again with each request.
-    rooms = (profiles, writing, streaming, ops_state, health, reference, session, statics, agent, ops)
+    rooms = (
+        profiles, explaining, writing, letters, streaming, ops_state, health, reference,
+        session, statics, agent, ops,
+    )  # fmt: skip
     for room in rooms:
         app.router.routes.extend(room.router.routes)
     app.router.routes.extend(health.operator_router.routes)

@@ -108,11 +108,65 @@ class LookupAnswer(Shape):
     as_of: AsOf
 
 
+class Replayed(Shape):
+    """Up to when a profile was replayed, and from how many records."""
+
+    as_of: str | None
+    known_at: str | None
+    record_count: int
+
+
 class ProfileAnswer(Shape):
-    """A customer's profile."""
+    """A customer's profile; `replayed` is there where a time was asked for."""
 
     profile: dict[str, Any]
     as_of: AsOf
+    replayed: Replayed | None = None
+
+
+class ExplainRule(Shape):
+    """A figure of the section as it is declared: per event type what is taken of it."""
+
+    figure: str
+    reducer: str
+    meaning: str
+    events: dict[str, str]
+
+
+class ExplainChange(Shape):
+    """What became of a place inside the field; `(missing)`: it was not there."""
+
+    path: str
+    before: Any
+    after: Any
+
+
+class ExplainEffect(Shape):
+    """One event that changed the field, where its record lies, and what it did."""
+
+    event_id: str
+    source: str
+    type: str
+    subject: str
+    occurred_at: str
+    logged_at: str
+    topic: str
+    partition: int
+    offset: int
+    figures: list[str]
+    changes: list[ExplainChange]
+
+
+class ExplainAnswer(Shape):
+    """Why a field has its value: the latest effects, in order; `effect_count` is of all."""
+
+    customer_id: CustomerId
+    field: str
+    value: Any
+    rules: list[ExplainRule]
+    event_count: int
+    effect_count: int
+    effects: list[ExplainEffect]
 
 
 class TimelineAnswer(Shape):
@@ -209,5 +263,5 @@ class ProblemDocument(Shape):
 
 ANSWERS = (
     LookupAnswer, ProfileAnswer, TimelineAnswer, IdentifiersAnswer, ConsentsAnswer, MergesAnswer,
-    RevealAnswer, EventsAnswer, CommandAnswer, LookupRequest, RevealRequest, PairRequest,
+    ExplainAnswer, RevealAnswer, EventsAnswer, CommandAnswer, LookupRequest, RevealRequest, PairRequest,
 )  # fmt: skip

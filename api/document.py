@@ -16,6 +16,7 @@ from pydantic.json_schema import models_json_schema
 from api import ops_bodies
 from api.bodies import ANSWERS, ProblemDocument
 from api.keys import SCOPES
+from api.letter_bodies import LETTER_ANSWERS
 from models.profile import Profile
 
 REFERENCES = "#/components/schemas/{model}"
@@ -43,7 +44,10 @@ def _made(app: FastAPI) -> dict[str, Any]:
     document = get_openapi(title="scv", version="1", description=ABOUT, routes=app.routes)
     components = document.setdefault("components", {})
     _, made = models_json_schema(
-        [(model, "validation") for model in (*ANSWERS, *ops_bodies.ANSWERS, ProblemDocument, Profile)],
+        [
+            (model, "validation")
+            for model in (*ANSWERS, *LETTER_ANSWERS, *ops_bodies.ANSWERS, ProblemDocument, Profile)
+        ],
         ref_template=REFERENCES,
     )
     schemas = {**components.get("schemas", {}), **made["$defs"]}

@@ -25,6 +25,24 @@ _PROFILE: dict[str, Any] = {
     },
 }  # fmt: skip
 PROFILE = {"profile": _PROFILE, "as_of": AS_OF}
+EXPLAIN: dict[str, Any] = {
+    "customer_id": _ID,
+    "field": "billing.balances",
+    "value": [{"currency": "EUR", "balance_minor": 4990}],
+    "rules": [
+        {"figure": "balance", "reducer": "ledger", "meaning": "Money per currency in columns",
+         "events": {"billing.invoice_issued": "balance + amount_minor"}},
+    ],
+    "event_count": 42,
+    "effect_count": 1,
+    "effects": [
+        {"event_id": "01J9X", "source": "billing", "type": "billing.invoice_issued", "subject": "billing:A-9",
+         "occurred_at": "2026-02-27T06:00:00Z", "logged_at": "2026-02-27T06:00:02Z",
+         "topic": "billing.events", "partition": 3, "offset": 1042, "figures": ["balance"],
+         "changes": [{"path": "EUR", "before": "(missing)",
+                      "after": {"currency": "EUR", "balance_minor": 4990}}]},
+    ],
+}  # fmt: skip
 CONSENTS = {"customer_id": _ID, "consent": _PROFILE["consent"], "as_of": AS_OF}
 
 LOOKUP_REQUEST = {"identifiers": [{"type": "phone", "value": "+49 30/901820"}], "purpose": "inbound_call"}

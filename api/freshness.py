@@ -5,7 +5,8 @@ Invariants:
 - Lag is never understated for want of an answer: where nobody has looked at a lane for a while, that time
   counts, and what is not known is null.
 - A read with a Sync-Token is answered from a view that has the token's records, the merges they cause
-  included, or with `projection_behind`.
+  included, or with `projection_behind`. A token of lanes that the log does not have is refused; how many
+  reads wait is bounded.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ import asyncio
 import base64
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import Literal, NamedTuple
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Literal, NamedTuple, Protocol
 
 import msgspec
 
@@ -39,7 +41,17 @@ TOKEN_CHARACTERS_MAX = 20_000
 # Eight minutes of a lane that grows at every look; of a longer time every second end is remembered.
 ENDS_SEEN_MAX = 1_000
 
-Lanes = Callable[[Sequence[str]], list[Lane]]
+Lanes = Callable[[Sequence[str]], Awaitable[list[Lane]]]
+
+
+class LogPlaces(Protocol):
+    """What a read that waits has to ask of Kafka: `api.services.Services`."""
+
+    async def has_lanes(self, lanes: Collection[Lane]) -> bool:
+        """Whether the log has all of them. LogError."""
+
+    async def links_end(self, topic: str) -> int:
+        """Where this topic of one lane ends. LogError."""
 
 
 class Lag(msgspec.Struct, frozen=True):
@@ -130,7 +142,7 @@ class LagWatch:
             if generation is None:
                 self.seen = None
                 return self.lag
-            lanes = await asyncio.to_thread(self._lanes, topics_of(generation))
+            lanes = await self._lanes(topics_of(generation))
             found = dict(zip(lanes, await self._store.checkpoints(generation, lanes), strict=True))
             self._lag, self._looked_at = self._reckon(found, generation), self._clock()
         # What is away leaves the last look to age.
@@ -180,7 +192,7 @@ class SyncToken(msgspec.Struct, frozen=True):
     @classmethod
     def parse(cls, text: str) -> dict[Lane, int]:
         """The lanes of a token that a client gave back. Problem."""
-        wrong = wrong_parameter("Sync-Token", "no token that POST /v1/events has given")
+        wrong = _no_token()
         if len(text) > TOKEN_CHARACTERS_MAX or not text.isascii():
             raise wrong
         try:
@@ -195,6 +207,10 @@ class SyncToken(msgspec.Struct, frozen=True):
         return lanes
 
 
+def _no_token() -> Problem:
+    return wrong_parameter("Sync-Token", "no token that POST /v1/events has given")
+
+
 def wait_of(prefer: str | None) -> float:
     """Seconds that `Prefer: wait=2` (RFC 7240) asks for; 0 without it, at most 10."""
     found = re.search(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,6})", prefer or "")
@@ -203,45 +219,65 @@ def wait_of(prefer: str | None) -> float:
 
 async def wait_for(
     store: ServingReader,
-    token: str | None,
+    token: str,
     prefer: str | None,
     *,
-    links_end: Callable[[str], int],
+    log: LogPlaces,
+    slot: Callable[[], AbstractContextManager[None]],
 ) -> None:
-    """Return when the token's records, and the link facts that they made, are in the view. Problem.
+    """Return when the token's records, and the link facts that they made, are in the view. Problem, LogError.
 
-    `links_end` says where a topic of one lane ends, by asking Kafka.
+    `slot` is held by a read that must wait; it may refuse with a Problem.
     """
-    if token is None:
-        return
     wanted, seconds = SyncToken.parse(token), wait_of(prefer)
-    deadline = time.monotonic() + seconds
+    if not await log.has_lanes(wanted):
+        raise _no_token()
     generation = await store.generation()
     if generation is None:
         raise _behind(seconds)
-    await _reach(store, generation, wanted, deadline, seconds)
+    wait = _Wait(store, generation, seconds, slot)
+    await wait.reach(wanted)
     # Their link facts are in the link log by now: they were acknowledged before the lane went on.
     topic = link_topic(generation)
-    end = await asyncio.to_thread(links_end, topic)
+    end = await log.links_end(topic)
     if end:
-        await _reach(store, generation, {Lane(topic, 0): end}, deadline, seconds)
+        await wait.reach({Lane(topic, 0): end})
 
 
-async def _reach(
-    store: ServingReader, generation: str, wanted: Mapping[Lane, int], deadline: float, seconds: float
-) -> None:
-    lanes, pause_seconds = list(wanted), WAIT_LOOK_SECONDS
-    while True:
-        found = await store.checkpoints(generation, lanes)
-        lanes = [lane for lane, at in zip(lanes, found, strict=True) if at.assembled_offset < wanted[lane]]
+class _Wait:
+    """One read that waits until lanes are in the view, together at most so many seconds."""
+
+    def __init__(
+        self,
+        store: ServingReader,
+        generation: str,
+        seconds: float,
+        slot: Callable[[], AbstractContextManager[None]],
+    ) -> None:
+        self._store, self._generation, self._seconds, self._slot = store, generation, seconds, slot
+        self._deadline = time.monotonic() + seconds
+
+    async def reach(self, wanted: Mapping[Lane, int]) -> None:
+        """Come back when the view has these lanes up to there. Problem."""
+        lanes = await self._left(wanted, list(wanted))
         if not lanes:
             return
-        left = deadline - time.monotonic()
-        if left <= 0:
-            raise _behind(seconds)
-        await asyncio.sleep(min(pause_seconds, left))
-        # Who waits for long looks more seldom: many do when workers need the store to catch up.
-        pause_seconds = min(1.5 * pause_seconds, WAIT_LOOK_SECONDS_MAX)
+        if not self._seconds:
+            raise _behind(0)
+        with self._slot():
+            pause_seconds = WAIT_LOOK_SECONDS
+            while lanes:
+                left_seconds = self._deadline - time.monotonic()
+                if left_seconds <= 0:
+                    raise _behind(self._seconds)
+                await asyncio.sleep(min(pause_seconds, left_seconds))
+                lanes = await self._left(wanted, lanes)
+                # Who waits for long looks more seldom: many do when workers need the store to catch up.
+                pause_seconds = min(1.5 * pause_seconds, WAIT_LOOK_SECONDS_MAX)
+
+    async def _left(self, wanted: Mapping[Lane, int], lanes: Sequence[Lane]) -> list[Lane]:
+        found = await self._store.checkpoints(self._generation, lanes)
+        return [lane for lane, at in zip(lanes, found, strict=True) if at.assembled_offset < wanted[lane]]
 
 
 def _behind(seconds: float) -> Problem:

@@ -1,4 +1,4 @@
-"""Limits per API key: requests a second, open streams.
+"""Limits per API key: requests a second, open streams, reads that wait.
 
 Invariants:
 - One key at its limit takes nothing from the others.
@@ -19,6 +19,9 @@ BURST_SECONDS = 2.0
 # Each open stream is a connection and a question to the store now and then.
 STREAMS_PER_KEY_MAX = 100
 STREAMS_MAX = 500
+# Each looks at the store up to a hundred times a second; most waits are over within some hundredths of one.
+WAITING_PER_KEY_MAX = 50
+WAITING_MAX = 200
 
 
 class RequestLimit:
@@ -45,27 +48,29 @@ class RequestLimit:
         self._left[key_id] = (left - 1.0, now)
 
 
-class StreamLimit:
-    """How many streams are open, per key and in all."""
+class OpenLimit:
+    """How many things go on at once, per key and in all; one too many is the Problem `code`."""
 
-    def __init__(self, per_key: int = STREAMS_PER_KEY_MAX, most: int = STREAMS_MAX) -> None:
+    def __init__(self, code: str, per_key: int, most: int, retry_seconds: int) -> None:
+        self._code, self._retry_seconds = code, retry_seconds
         self._per_key, self._most = per_key, most
         self._open: dict[str, int] = {}
 
     @property
     def open(self) -> int:
-        """Streams that are open now."""
+        """How many there are now."""
         return sum(self._open.values())
 
     @contextmanager
     def one(self, key_id: str) -> Iterator[None]:
-        """An open stream; Problem `too_many_streams`."""
+        """One of them, while it goes on. Problem."""
         held = self._open.get(key_id, 0)
         if held >= self._per_key or self.open >= self._most:
             raise Problem(
-                "too_many_streams",
-                f"{held} streams of this key and {self.open} in all are open; close some",
-                retry_seconds=10,
+                self._code,
+                f"{held} of this key and {self.open} in all are open; "
+                f"at most {self._per_key} of a key and {self._most} in all",
+                retry_seconds=self._retry_seconds,
             )
         self._open[key_id] = held + 1
         try:
@@ -74,3 +79,13 @@ class StreamLimit:
             self._open[key_id] -= 1
             if not self._open[key_id]:
                 del self._open[key_id]
+
+
+def stream_limit(per_key: int = STREAMS_PER_KEY_MAX, most: int = STREAMS_MAX) -> OpenLimit:
+    """Of streams."""
+    return OpenLimit("too_many_streams", per_key, most, retry_seconds=10)
+
+
+def waiting_limit(per_key: int = WAITING_PER_KEY_MAX, most: int = WAITING_MAX) -> OpenLimit:
+    """Of reads that wait for a write."""
+    return OpenLimit("too_many_waiting", per_key, most, retry_seconds=1)

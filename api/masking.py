@@ -10,7 +10,7 @@ Invariants:
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -29,6 +29,7 @@ _EMAIL = re.compile(rb'(?<![^\s"@\\<>:,;()])[^\s"@\\<>:,;()]+(?:@|%40)[^\s"@\\<>
 # Between digits: what people write, also in addresses of pages, and spaces and hyphens that do not break.
 _PHONE = re.compile(rb"(?:\+|%2[Bb])\d(?:(?:[ ()/.-]|%20|\xc2\xa0|\xe2\x80[\x91\xaf]){0,3}\d){6,}")
 _HIDDEN = HIDDEN.encode()
+_MASKED_REST = _HIDDEN + b"@" + _HIDDEN
 _MASKED_EMAIL = re.compile(f".?{HIDDEN}@{HIDDEN}")
 _EMAIL_LIKE = re.compile(r"[^\s@]+@[^\s@]+")
 _PHONE_LIKE = re.compile(r"\+[\d ()/.-]{6,}")
@@ -144,12 +145,12 @@ MASKS: dict[str, dict[str, Mask]] = {
 
 def masked(section: str, stored: bytes) -> bytes:
     """A stored section as JSON, with what is personal masked."""
-    masks = MASKS.get(section)
+    masks = _STEPS.get(section)
     if masks is not None:
-        value = msgspec.json.decode(stored)
-        for path, mask in masks.items():
-            value = _at(value, path, mask)
-        stored = msgspec.json.encode(value)
+        value = _decode(stored)
+        for steps, mask in masks:
+            value = _at(value, steps, mask)
+        stored = _encode(value)
     return scrubbed(stored)
 
 
@@ -158,9 +159,24 @@ def scrubbed(text: bytes) -> bytes:
     # Numbers first: what is taken for an address may take the beginning of one with it.
     if b"+" in text or b"%2" in text:
         text = _PHONE.sub(_HIDDEN, text)
-    if b"@" in text or b"%40" in text:
+    if (b"@" in text or b"%40" in text) and not _masked_already(text):
         text = _EMAIL.sub(_without_email, text)
     return text
+
+
+def _masked_already(text: bytes) -> bool:
+    """Whether all of its addresses are whole strings that `mask_email` made; it may say no where they are."""
+    if b"%40" in text:
+        return False
+    before, *others = text.split(_MASKED_REST)
+    for after in others:
+        # A quote and at most one letter before, a quote behind: the expression would leave such a one.
+        if b'"' not in before[-2:] or after[:1] != b'"':
+            return False
+        if b"@" in before:
+            return False
+        before = after
+    return b"@" not in before
 
 
 def _without_email(found: re.Match[bytes]) -> bytes:
@@ -168,17 +184,26 @@ def _without_email(found: re.Match[bytes]) -> bytes:
     return found[0] if already else _HIDDEN + b"@" + _HIDDEN
 
 
-def _at(value: Any, path: str, mask: Mask) -> Any:
-    """The value with the mask put on at this path; what is null or not there stays so."""
+def _at(value: Any, steps: Sequence[str], mask: Mask) -> Any:
+    """The value with the mask put on there; what is null or not there stays so. Objects are changed."""
     if value is None:
         return None
-    if not path:
+    if not steps:
         return mask(value)
-    if path.startswith("[]"):
-        return [_at(one, path[2:].lstrip("."), mask) for one in value]
-    name, _, rest = path.partition(".")
-    if name.endswith("[]"):
-        name, rest = name[:-2], "[]" + (f".{rest}" if rest else "")
-    if name not in value:
-        return value
-    return {**value, name: _at(value[name], rest, mask)}
+    step, rest = steps[0], steps[1:]
+    if step == _EACH:
+        return [_at(one, rest, mask) for one in value]
+    if step in value:
+        value[step] = _at(value[step], rest, mask)
+    return value
+
+
+def _steps(path: str) -> tuple[str, ...]:
+    """`addresses[].locality` as `addresses`, `[]`, `locality`."""
+    return tuple(step for step in path.replace(_EACH, f".{_EACH}").split(".") if step)
+
+
+_EACH = "[]"
+_STEPS = {section: [(_steps(path), mask) for path, mask in masks.items()] for section, masks in MASKS.items()}
+_decode = msgspec.json.Decoder().decode
+_encode = msgspec.json.Encoder().encode

@@ -4,11 +4,11 @@ Invariants:
 - The topic is read once, at the first question, and from then on only what is new; of each customer offsets
   are kept, not records.
 - At most the newest `RECORDS_MAX` records are looked through; an answer says when there are older ones.
+- One question at a time, and at most three connections to Kafka for it, however many turns it shows.
 """
 
 from __future__ import annotations
 
-import threading
 from array import array
 from typing import Any, NamedTuple
 
@@ -16,7 +16,8 @@ import msgspec
 
 from api.masking import HIDDEN, mask_given_name, mask_subject, scrubbed
 from eventlog.admin import lane_ends
-from eventlog.reading import read_lane
+from eventlog.fetching import fetch_records
+from eventlog.reading import read_batches
 from models.catalogue import MERGES_TOPIC
 from models.record import Lane
 
@@ -25,6 +26,8 @@ LANE = Lane(MERGES_TOPIC, 0)
 RECORDS_MAX = 200_000
 # What one answer shows, newest first.
 SHOWN_MAX = 50
+# Whoever asks has hung up by then, and a server that ends waits for no more.
+SILENCE_SECONDS_MAX = 5.0
 
 
 class _Group(msgspec.Struct):
@@ -51,26 +54,23 @@ class History(NamedTuple):
 
 
 class MergeHistory:
-    """Asks the log; blocking, for threads. LogError."""
+    """Asks the log; blocking, for one thread. LogError."""
 
     def __init__(self, bootstrap: str) -> None:
         self._bootstrap = bootstrap
-        self._lock = threading.Lock()
         self._began, self._next = 0, -1
         self._complete = True
         self._offsets: dict[str, array[int]] = {}
 
     def of(self, customer_id: str) -> History:
         """The turns that name this customer before or after."""
-        with self._lock:
-            self._catch_up()
-            offsets = list(self._offsets.get(customer_id, ()))
-            complete = self._complete and len(offsets) <= SHOWN_MAX
-        turns = []
-        for offset in reversed(offsets[-SHOWN_MAX:]):
-            for record in read_lane(self._bootstrap, *LANE, offset, offset + 1):
-                turns.append(msgspec.json.decode(record.value or b"{}"))
-        return History(turns, complete)
+        self._catch_up()
+        offsets = self._offsets.get(customer_id, array("q"))
+        shown = fetch_records(
+            self._bootstrap, {LANE: offsets[-SHOWN_MAX:]}, silence_seconds=SILENCE_SECONDS_MAX
+        )
+        turns = [msgspec.json.decode(record.value or b"{}") for record in shown]
+        return History(turns[::-1], self._complete and len(offsets) <= SHOWN_MAX)
 
     def _catch_up(self) -> None:
         held = lane_ends(self._bootstrap, [MERGES_TOPIC])[LANE]
@@ -79,11 +79,13 @@ class MergeHistory:
             # The first time; or so many since then that older ones must go; or another topic of this name.
             self._began, self._next, self._offsets = start, start, {}
             self._complete = start == 0
-        for record in read_lane(self._bootstrap, *LANE, self._next, held.end):
-            for customer in self._named(record.value):
-                self._offsets.setdefault(customer, array("q")).append(record.offset)
+        new = {LANE: (self._next, held.end)}
+        for batch in read_batches(self._bootstrap, new, silence_seconds=SILENCE_SECONDS_MAX):
+            for record in batch:
+                for customer in self._named(record.value):
+                    self._offsets.setdefault(customer, array("q")).append(record.offset)
             # Should reading break off here, the next question goes on from here.
-            self._next = record.offset + 1
+            self._next = batch[-1].offset + 1
         self._next = held.end
 
     @staticmethod

@@ -28,6 +28,7 @@ class Metrics:
     def __init__(self, services: Services) -> None:
         self._registry = CollectorRegistry()
         self._registry.register(_Gauges(services))
+        self._counted: dict[tuple[str, str, int, str], tuple[Counter, Histogram]] = {}
         self._requests = Counter(
             "scv_http_requests", "Requests answered.", ("method", "route", "status", "code"),
             registry=self._registry,
@@ -39,8 +40,14 @@ class Metrics:
 
     def note(self, method: str, route: str, status: int, code: str, seconds: float) -> None:
         """Count a request."""
-        self._requests.labels(method, route, str(status), code).inc()
-        self._seconds.labels(route).observe(seconds)
+        kind = (method, route, status, code)
+        counted = self._counted.get(kind)
+        if counted is None:
+            # As many as there are labels: bounded, as they are.
+            counted = self._requests.labels(method, route, str(status), code), self._seconds.labels(route)
+            self._counted[kind] = counted
+        counted[0].inc()
+        counted[1].observe(seconds)
 
     def text(self) -> bytes:
         """All of it, as Prometheus reads it."""

@@ -17,6 +17,7 @@ MEDIA_TYPE = "application/problem+json"
 
 # code: (status, title).
 CODES: Mapping[str, tuple[int, str]] = {
+    "not_http": (400, "This is no HTTP request"),
     "not_json": (400, "The body is not JSON"),
     "invalid_request": (422, "The request is not as it should be"),
     "invalid_event": (422, "No event was accepted"),
@@ -24,21 +25,30 @@ CODES: Mapping[str, tuple[int, str]] = {
     "forbidden": (403, "The API key lacks a scope"),
     "not_found": (404, "There is nothing here"),
     "unknown_customer": (404, "No customer has this id"),
+    "unknown_dead_letter": (404, "There is no such dead letter"),
     "method_not_allowed": (405, "This method is not offered here"),
     "merged": (308, "The customer was merged into another"),
     "split": (409, "The customer's id stands for several by now"),
+    "settled": (409, "The dead letter is settled already"),
     "erased": (410, "The customer is gone"),
     "body_too_slow": (408, "The body did not come in time"),
     "body_too_large": (413, "The body is too large"),
+    "head_too_large": (431, "The request's head is too large"),
     "unsupported_media_type": (415, "This content type is not read here"),
     "too_many_requests": (429, "Too many requests with this API key"),
     "too_many_streams": (429, "Too many open streams"),
+    "too_many_waiting": (429, "Too many reads that wait"),
+    "too_many_connections": (503, "Too many connections"),
     "projection_behind": (503, "The view has not caught up in time"),
     "store_unavailable": (503, "The store does not answer"),
     "log_unavailable": (503, "The event log did not acknowledge"),
     "audit_unavailable": (503, "What is read cannot be audited"),
     "keys_unreadable": (503, "The file of API keys cannot be read"),
     "not_ready": (503, "Not ready"),
+    "nothing_by_then": (404, "Of that time there is nothing of the customer"),
+    "replay_too_large": (422, "The replay takes more records than are read over HTTP"),
+    "replay_unfit": (503, "The server has other settings than the view was built with"),
+    "replay_busy": (503, "Too many replays at once"),
     "internal": (500, "Unexpected error"),
 }
 

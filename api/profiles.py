@@ -8,9 +8,9 @@ Invariants:
 
 from __future__ import annotations
 
-import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -28,14 +28,16 @@ from api.bodies import (
 )
 from api.examples import CONSENTS, IDENTIFIERS, LOOKUP, LOOKUP_REQUEST, MERGES, PROFILE, TIMELINE_PAGE
 from api.freshness import wait_for
-from api.lookup import NotAName
-from api.masking import mask_given_name, mask_name, mask_subject
+from api.lookup import Answer, NotAName
+from api.masking import mask_given_name, mask_name, mask_subject, scrubbed
 from api.merges import shown_turn
+from api.past import PAST_PROBLEMS, POINT_PARAMETERS, asked_of, point_of, replayed_to
 from api.problems import Problem, invalid, wrong_parameter
 from api.resolving import live_profile, resolve
 from api.routing import Answers, Caller, DirectRoute, Takes, endpoint, header_of, read_model
 from api.shown import SECTIONS, TIMELINE, as_of, document_of, etag_of, section_of
 from api.timeline import LIMIT_DEFAULT, LIMIT_MAX, TimelineQuery, page_of
+from projections.replay import Point
 from stores.reading import StoredProfile
 
 router = APIRouter(route_class=DirectRoute)
@@ -43,7 +45,10 @@ router = APIRouter(route_class=DirectRoute)
 CUSTOMER_ID = re.compile(r"cus_[0-9A-HJKMNP-TV-Z]{16}")
 _PURPOSE = re.compile(r"[a-z][a-z0-9_.-]{0,63}")
 ACTOR = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./:-]{0,79}")
-_JSON = "application/json"
+JSON = "application/json"
+
+# What of a stored section an endpoint shows.
+Shown = Callable[[bytes], dict[str, Any]]
 
 ID_PARAMETER = {
     "name": "customer_id", "in": "path", "required": True, "example": "cus_7Q2M4X9K3BTD5HWE",
@@ -78,9 +83,11 @@ READ_PROBLEMS = (
     "unknown_customer",
     "erased",
     "split",
+    "too_many_waiting",
     "projection_behind",
     "audit_unavailable",
 )
+REPLAY_PROBLEMS = (*READ_PROBLEMS, *PAST_PROBLEMS)
 MOVED = Answers(
     308, "`merged`: the customer was merged into another; go on there.", {}, None,
     headers={"Location": "The same question to the customer it belongs to now."},
@@ -141,13 +148,14 @@ async def synced(caller: Caller, request: Request) -> None:
     """Wait for the request's Sync-Token, if it has one. Problem."""
     token = header_of(request, "sync-token")
     if token is not None:
-        services = caller.services
-        await wait_for(
-            services.store,
-            token,
-            header_of(request, "prefer"),
-            links_end=services.links_end,
-        )
+        await seen(caller, token, header_of(request, "prefer"))
+
+
+async def seen(caller: Caller, token: str, prefer: str | None) -> None:
+    """Wait until what a Sync-Token stands for is in the view. Problem."""
+    services = caller.services
+    slot = partial(services.waiting.one, caller.key.id)
+    await wait_for(services.store, token, prefer, log=services, slot=slot)
 
 
 def customer_id_of(request: Request) -> str:
@@ -164,19 +172,44 @@ async def _profile(
     """The profile in the path, and how fresh it is; audited."""
     customer_id = customer_id_of(request)
     await synced(caller, request)
-    generation, stored = await live_profile(caller.services, customer_id, sections, rest, request.url.query)
+    query: bytes = request.scope["query_string"]
+    generation, stored = await live_profile(caller.services, customer_id, sections, rest, query)
     action = rest.removeprefix("/") or "profile"
     audit(caller, request, action, [stored.customer_id], sections)
     return stored, as_of(stored, generation, caller.services.lags.lag)
 
 
+async def located(request: Request, caller: Caller, rest: str) -> tuple[str, StoredProfile]:
+    """The customer in the path as it is now, for a replay. Problem."""
+    customer_id = customer_id_of(request)
+    await synced(caller, request)
+    generation, stored = await live_profile(
+        caller.services, customer_id, ("summary",), rest, request.url.query
+    )
+    return generation or "", stored
+
+
+async def _past_profile(request: Request, caller: Caller, sections: Sequence[str], point: Point) -> Response:
+    """The profile as it was, or was known."""
+    generation, now = await located(request, caller, "")
+    past = await caller.services.replays.profile(asked_of(caller, generation, now, point))
+    stored = past.stored
+    audit(caller, request, "profile", list(dict.fromkeys((now.customer_id, stored.customer_id))), sections)
+    body = b'{"profile":%s,"replayed":%s,"as_of":%s}' % (
+        document_of(stored, sections, personal=caller.personal),
+        msgspec.json.encode(replayed_to(point, past)),
+        as_of(stored, generation, caller.services.lags.lag),
+    )
+    return Response(body, media_type=JSON)
+
+
 @endpoint(
     router, "POST", "/v1/profiles:lookup",
     scope="profile:read", summary="Who is it?", tag="profiles",
-    takes=Takes({_JSON: ({"$ref": "#/components/schemas/LookupRequest"}, LOOKUP_REQUEST)}),
+    takes=Takes({JSON: ({"$ref": "#/components/schemas/LookupRequest"}, LOOKUP_REQUEST)}),
     parameters=HEADERS,
     problems=("not_json", "unsupported_media_type", "body_too_large", "body_too_slow", "invalid_request",
-              "projection_behind", "log_unavailable", "audit_unavailable"),
+              "too_many_waiting", "projection_behind", "log_unavailable", "audit_unavailable"),
     answers=[Answers(200, "`single`, `ambiguous` or `none`; always 200.", LookupAnswer, LOOKUP)],
 )  # fmt: skip
 async def lookup_profiles(request: Request, caller: Caller) -> Response:
@@ -197,23 +230,29 @@ async def lookup_profiles(request: Request, caller: Caller) -> Response:
     shown = [stored.customer_id] if stored else [one["customer_id"] for one in answer.candidates]
     audit(caller, request, "lookup", shown, sections if stored else ("candidates",), asked.purpose)
     document = b"null" if stored is None else document_of(stored, sections, personal=caller.personal)
-    candidates = (
-        [] if stored else [shown_candidate(one, personal=caller.personal) for one in answer.candidates]
-    )
-    unknown = list(answer.unknown) if caller.personal else [mask_given_name(name) for name in answer.unknown]
+    candidates, unknown = candidates_of(answer, personal=caller.personal)
     body = b'{"match":"%s","profile":%s,"candidates":%s,"merged_into":%s,"unknown":%s,"as_of":%s}' % (
         answer.match.encode(),
         document,
-        msgspec.json.encode(candidates),
+        candidates,
         msgspec.json.encode(answer.merged_into),
-        msgspec.json.encode(unknown),
+        unknown,
         as_of(stored, found.generation, caller.services.lags.lag),
     )
-    return Response(body, media_type=_JSON)
+    return Response(body, media_type=JSON)
 
 
-def shown_candidate(one: dict[str, Any], *, personal: bool) -> dict[str, Any]:
-    """A candidate as it goes out: its name masked for everybody, the rest without `personal`."""
+def candidates_of(answer: Answer, *, personal: bool) -> tuple[bytes, bytes]:
+    """The candidates, and the names that lead nowhere, as JSON: masked as profiles are."""
+    # A `single` answer has shown the one that there is.
+    candidates = [] if answer.match == "single" else answer.candidates
+    shown = msgspec.json.encode([_candidate(one, personal=personal) for one in candidates])
+    if personal:
+        return shown, msgspec.json.encode(answer.unknown)
+    return scrubbed(shown), scrubbed(msgspec.json.encode([mask_given_name(name) for name in answer.unknown]))
+
+
+def _candidate(one: dict[str, Any], *, personal: bool) -> dict[str, Any]:
     name, founder, reasons = one["display_name"], one["founder"], one["reasons"]
     # Whoever asks is not known to mean this customer: the name is masked for every key.
     one = {**one, "display_name": name and mask_name(name)}
@@ -236,10 +275,10 @@ def shown_candidate(one: dict[str, Any], *, personal: bool) -> dict[str, Any]:
 @endpoint(
     router, "GET", "/v1/profiles/{customer_id}",
     scope="profile:read", summary="A customer's profile", tag="profiles",
-    parameters=(ID_PARAMETER, SECTIONS_PARAMETER, {
+    parameters=(ID_PARAMETER, SECTIONS_PARAMETER, *POINT_PARAMETERS, {
         "name": "If-None-Match", "in": "header", "schema": {"type": "string"},
         "description": "The ETag of an earlier answer: 304 when nothing changed.",
-    }, *HEADERS), problems=READ_PROBLEMS,
+    }, *HEADERS), problems=REPLAY_PROBLEMS,
     answers=[
         Answers(200, "The profile.", ProfileAnswer, PROFILE, headers={"ETag": "For If-None-Match."}),
         Answers(304, "The profile is what it was.", {}, None),
@@ -247,16 +286,23 @@ def shown_candidate(one: dict[str, Any], *, personal: bool) -> dict[str, Any]:
     ],
 )  # fmt: skip
 async def get_profile(request: Request, caller: Caller) -> Response:
-    """The profile, or some sections of it. Without `timeline:read` the section `timeline` is left out."""
+    """The profile, or some sections of it. Without `timeline:read` the section `timeline` is left out.
+
+    With `as_of` or `known_at` it is replayed from the customer's own records, at most 1,000 of them, and has
+    no ETag.
+    """
     given = request.query_params.get("sections")
     sections = sections_of(caller, None if given is None else given.split(","))
+    point = point_of(request)
+    if point is not None:
+        return await _past_profile(request, caller, sections, point)
     stored, fresh = await _profile(request, caller, sections, "")
     document = document_of(stored, sections, personal=caller.personal)
     headers = {"ETag": etag_of(document)}
     held = [one.strip() for one in (header_of(request, "if-none-match") or "").split(",")]
     if headers["ETag"] in held or "*" in held:
         return Response(status_code=304, headers=headers)
-    return Response(b'{"profile":%s,"as_of":%s}' % (document, fresh), 200, headers, _JSON)
+    return Response(b'{"profile":%s,"as_of":%s}' % (document, fresh), 200, headers, JSON)
 
 
 @endpoint(
@@ -286,35 +332,42 @@ async def get_timeline(request: Request, caller: Caller) -> Response:
         b"true" if truncated else b"false",
         fresh,
     )
-    return Response(body, media_type=_JSON)
+    return Response(body, media_type=JSON)
 
 
-@endpoint(
-    router, "GET", "/v1/profiles/{customer_id}/identifiers",
-    scope="profile:read", summary="By which names the customer is known", tag="profiles",
-    parameters=(ID_PARAMETER, *HEADERS), problems=READ_PROBLEMS,
-    answers=[Answers(200, "Subjects, identifiers, related ones.", IdentifiersAnswer, IDENTIFIERS), MOVED],
+def _section_endpoint(
+    rest: str, section: str, summary: str, description: str, answer: Answers, shown: Shown
+) -> None:
+    """Declare that a section, or a part of it, has a path of its own."""
+
+    async def read(request: Request, caller: Caller) -> Response:
+        stored, fresh = await _profile(request, caller, (section,), f"/{rest}")
+        return _parts(stored, shown(section_of(stored, section, personal=caller.personal)), fresh)
+
+    read.__doc__ = description
+    endpoint(
+        router, "GET", f"/v1/profiles/{{customer_id}}/{rest}",
+        scope="profile:read", summary=summary, tag="profiles", name=f"get_{rest}",
+        parameters=(ID_PARAMETER, *HEADERS), problems=READ_PROBLEMS, answers=[answer, MOVED],
+    )(read)  # fmt: skip
+
+
+def _names(section: bytes) -> dict[str, Any]:
+    identity = msgspec.json.decode(section) or {}
+    return {name: identity.get(name, []) for name in ("subjects", "identifiers", "related")}
+
+
+_section_endpoint(
+    "identifiers", "identity", "By which names the customer is known",
+    "Subjects, identifiers with their status, and related customers.",
+    Answers(200, "Subjects, identifiers, related ones.", IdentifiersAnswer, IDENTIFIERS), _names,
 )  # fmt: skip
-async def get_identifiers(request: Request, caller: Caller) -> Response:
-    """Subjects, identifiers with their status, and related customers."""
-    stored, fresh = await _profile(request, caller, ("identity",), "/identifiers")
-    identity = msgspec.json.decode(section_of(stored, "identity", personal=caller.personal)) or {}
-    shown = {name: identity.get(name, []) for name in ("subjects", "identifiers", "related")}
-    return _parts(stored, shown, fresh)
-
-
-@endpoint(
-    router, "GET", "/v1/profiles/{customer_id}/consents",
-    scope="profile:read", summary="What the customer has permitted", tag="profiles",
-    parameters=(ID_PARAMETER, *HEADERS), problems=READ_PROBLEMS,
-    answers=[Answers(200, "Permissions, preferences, stated values.", ConsentsAnswer, CONSENTS), MOVED],
+_section_endpoint(
+    "consents", "consent", "What the customer has permitted",
+    "The latest word on each purpose and channel, and how the customer wants to be treated.",
+    Answers(200, "Permissions, preferences, stated values.", ConsentsAnswer, CONSENTS),
+    lambda section: {"consent": msgspec.Raw(section)},
 )  # fmt: skip
-async def get_consents(request: Request, caller: Caller) -> Response:
-    """The latest word on each purpose and channel, and how the customer wants to be treated."""
-    stored, fresh = await _profile(request, caller, ("consent",), "/consents")
-    return _parts(
-        stored, {"consent": msgspec.Raw(section_of(stored, "consent", personal=caller.personal))}, fresh
-    )
 
 
 @endpoint(
@@ -326,11 +379,12 @@ async def get_consents(request: Request, caller: Caller) -> Response:
 async def get_merges(request: Request, caller: Caller) -> Response:
     """What was before, what came of it, and the edges that did it, out of `customer.merges`."""
     stored, fresh = await _profile(request, caller, (), "/merges")
-    history = await asyncio.to_thread(caller.services.merges.of, stored.customer_id)
+    services = caller.services
+    history = await services.merges_thread.ask(partial(services.merges.of, stored.customer_id))
     turns = [shown_turn(turn, personal=caller.personal) for turn in history.turns]
     return _parts(stored, {"merges": turns, "complete": history.complete}, fresh)
 
 
 def _parts(stored: StoredProfile, shown: dict[str, Any], fresh: bytes) -> Response:
     body = {"customer_id": stored.customer_id, **shown, "as_of": msgspec.Raw(fresh)}
-    return Response(msgspec.json.encode(body), media_type=_JSON)
+    return Response(msgspec.json.encode(body), media_type=JSON)

@@ -12,6 +12,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple, TypeVar
+from urllib.parse import quote
 
 import msgspec
 import redis
@@ -26,6 +27,8 @@ from stores.store import StoreAway
 # Between finding and reading a customer may be merged away; then everything is asked again.
 TRIES = 3
 ERASED = "erased"
+# RFC 3986: these stand for themselves in a query, and `%` begins what is escaped already.
+_IN_QUERIES = "%/?:@!$&'()*+,;=-._~[]"
 
 Found = TypeVar("Found")
 
@@ -104,7 +107,7 @@ async def in_thread(services: Services, ask: Callable[[], Found]) -> Found:
 
 
 async def live_profile(
-    services: Services, customer_id: str, sections: Sequence[str], rest: str = "", query: str = ""
+    services: Services, customer_id: str, sections: Sequence[str], rest: str = "", query: bytes = b""
 ) -> tuple[str | None, StoredProfile]:
     """The profile of a customer id, these sections of it, with its generation.
 
@@ -132,6 +135,7 @@ async def live_profile(
             raise Problem("erased", "nobody holds this id any more")
         if len(now) > 1:
             raise Problem("split", "ask for one of them", customer_ids=list(now))
-        where = f"/v1/profiles/{now[0]}{rest}" + (f"?{query}" if query else "")
+        # As it came, but for what no header may hold.
+        where = f"/v1/profiles/{now[0]}{rest}" + (f"?{quote(query, _IN_QUERIES)}" if query else "")
         raise Problem("merged", f"ask for {now[0]}", headers={"Location": where}, customer_id=now[0])
     raise Problem("unknown_customer", "its profile is about to be written; ask again")

@@ -2,7 +2,8 @@
 
 Invariants:
 - Paths, queries and headers of requests are logged nowhere: uvicorn's own access log is off.
-- A server that is asked to end ends its streams at once, and gives other requests `GRACE_SECONDS`.
+- A server that is asked to end ends its streams at once, and gives other requests `GRACE_SECONDS`. Asked
+  again, it cuts those off; what was accepted and audited is brought to the log all the same.
 """
 
 from __future__ import annotations
@@ -14,13 +15,12 @@ from collections.abc import Callable
 import uvicorn
 from fastapi import FastAPI
 
+from api.protocol import BoundedProtocol
 from api.services import Services
 
 GRACE_SECONDS = 5
 # A client that sends nothing on an open connection frees it after this.
 IDLE_SECONDS = 75
-# Connections beyond are told to come back (503) before they cost memory.
-CONNECTIONS_MAX = 2_000
 
 
 class Server(uvicorn.Server):
@@ -41,7 +41,8 @@ class Server(uvicorn.Server):
                 proxy_headers=False,
                 timeout_keep_alive=IDLE_SECONDS,
                 timeout_graceful_shutdown=GRACE_SECONDS,
-                limit_concurrency=CONNECTIONS_MAX,
+                http=BoundedProtocol,
+                ws="none",
                 lifespan="on",
             )
         )
@@ -56,7 +57,10 @@ class Server(uvicorn.Server):
             self._tell()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """End the streams, then as uvicorn does."""
+        """End the streams, then as uvicorn does; the services, even when somebody was impatient."""
         services: Services = self._app.state.services
         services.changes.end()
         await super().shutdown(sockets)
+        if self.force_exit:
+            # Uvicorn leaves this out then; done twice, the second time has nothing to do.
+            await self.lifespan.shutdown()

@@ -3,48 +3,70 @@
 Invariants:
 - Nothing connects before `open`; a server that is away then does not keep the others from serving.
 - Of the audit trail and the log nothing is lost in silence when the server ends.
+- Questions to the log have threads of their own: a broker that is away holds up no look-up.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from api.asking import LogThreads, Shared
 from api.audit import AuditTrail
 from api.changes import ChangeFeed
 from api.dead_letters import DeadLetters
 from api.freshness import LagWatch
 from api.keys import KeyRing
-from api.limits import RequestLimit, StreamLimit
+from api.limits import RequestLimit, stream_limit, waiting_limit
 from api.merges import MergeHistory
 from api.metrics import Metrics
 from api.operations import Operations
+from api.readiness import Readiness
+from api.replays import Origin, Replays
 from eventlog.acknowledged import AcknowledgedProducer
 from eventlog.admin import lane_ends
+from eventlog.dead_letters import LetterIndex
 from eventlog.observing import LogObserver
 from eventlog.producing import LogProducer
+from models.catalogue import COMMAND_TOPIC, DOMAIN_TOPICS
 from models.record import Lane
 from models.rules import IdentityRules
+from stores.deadlines import Deadlines
 from stores.reading import ProfileReader
 from stores.serving import ServingReader
 
 # As long as a client waits anyway.
 AUDIT_ACK_SECONDS = 5.0
-# For what blocks: look-ups that take several questions, and the few things that are asked of Kafka.
+# For what blocks on the store: look-ups that take several questions.
 THREADS_MAX = 32
+# For what is asked of Kafka: where lanes end, which there are. Most of it is shared or known already.
+LOG_THREADS_MAX = 4
+LOG_WAITING_MAX = 64
+LOG_SECONDS = 6.0
+# The history of merges is read by one thread; a first question of a large one takes some seconds.
+MERGES_WAITING_MAX = 20
+MERGES_SECONDS = 15.0
 
 
 class Plan(NamedTuple):
-    """What a server is told: where log, store and keys are, the rules, requests a second and key."""
+    """What a server is told: where log, store and keys are, the rules, requests a second and key.
+
+    `trust`, `config` and `shape` are the settings' of that name: what replays need to fold as workers do.
+    """
 
     kafka: str
     redis: str
     keys: Path
     rules: IdentityRules
     requests_per_second: float
+    trust: tuple[str, ...]
+    config: str
+    shape: str
 
 
 class Services:
@@ -54,21 +76,33 @@ class Services:
         self.plan, self.rules = plan, plan.rules
         self.keys = KeyRing(plan.keys)
         self.requests = RequestLimit(plan.requests_per_second)
-        self.streams = StreamLimit()
+        self.streams = stream_limit()
+        self.waiting = waiting_limit()
+        self.deadlines = Deadlines()
 
     async def open(self) -> None:
         """Start what runs in the background."""
         plan = self.plan
-        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS_MAX, "scv-http"))
+        self._threads = ThreadPoolExecutor(THREADS_MAX, "scv-http")
+        asyncio.get_running_loop().set_default_executor(self._threads)
+        self.log_threads = LogThreads("scv-log", LOG_THREADS_MAX, LOG_WAITING_MAX, LOG_SECONDS)
+        self.merges_thread = LogThreads("scv-merges", 1, MERGES_WAITING_MAX, MERGES_SECONDS)
         self.store = ServingReader(plan.redis)
         self.reader = ProfileReader(plan.redis)
         self.log = AcknowledgedProducer(plan.kafka)
         self.audit = AuditTrail(
             lambda: LogProducer(plan.kafka, client_id="scv-audit", ack_seconds=AUDIT_ACK_SECONDS)
         )
-        self.lags = LagWatch(self.store, self.log.lanes)
+        self.lags = LagWatch(self.store, self.lanes)
+        self.readiness = Readiness(self.store, self.log, self.log_threads)
+        self._known_again = Shared(self._ask_lanes)
+        self._links_end: dict[str, Shared[int]] = {}
         self.changes = ChangeFeed(plan.kafka)
         self.merges = MergeHistory(plan.kafka)
+        self.letters = LetterIndex(plan.kafka)
+        self.settling = asyncio.Lock()
+        rules = plan.rules.model_dump()
+        self.replays = Replays(Origin(plan.kafka, plan.redis, rules, plan.trust, plan.config, plan.shape))
         self.metrics = Metrics(self)
         self.dead_letters = DeadLetters(plan.kafka)
         self.operations = Operations(self.lags, self.log.lanes, LogObserver(plan.kafka), self.dead_letters)
@@ -80,17 +114,47 @@ class Services:
             watching.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await watching
-        for end in (
-            self.changes.close,
-            self.operations.close,
-            self.dead_letters.close,
-            self.audit.close,
-            self.log.close,
-            self.reader.close,
-        ):
-            await asyncio.to_thread(end)
+        # A thread that nobody else can keep busy.
+        with ThreadPoolExecutor(1, "scv-closing") as closing:
+            loop = asyncio.get_running_loop()
+            for end in (
+                self.replays.close,
+                self.changes.close,
+                self.operations.close,
+                self.dead_letters.close,
+                self.audit.close,
+                self.log.close,
+                self.reader.close,
+            ):
+                await loop.run_in_executor(closing, end)
         await self.store.close()
+        self.log_threads.close()
+        self.merges_thread.close()
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def links_end(self, topic: str) -> int:
-        """Where the link log ends now, asked of Kafka. LogError."""
-        return lane_ends(self.plan.kafka, [topic])[Lane(topic, 0)].end
+    async def lanes(self, topics: Collection[str]) -> list[Lane]:
+        """The lanes of these topics. LogUnavailable."""
+        return await self.log_threads.ask(partial(self.log.lanes, topics))
+
+    async def has_lanes(self, lanes: Collection[Lane]) -> bool:
+        """Whether the log has all of these; one that it did not have is asked for anew. LogUnavailable."""
+        if not all(map(self.log.knows, lanes)):
+            await self._known_again.answer()
+        return all(map(self.log.knows, lanes))
+
+    async def _ask_lanes(self) -> list[Lane]:
+        topics = (*DOMAIN_TOPICS, COMMAND_TOPIC)
+        return await self.log_threads.ask(partial(self.log.lanes, topics, anew=True))
+
+    async def links_end(self, topic: str) -> int:
+        """Where the link log ends now, asked of Kafka for all who ask at once. LogError."""
+        shared = self._links_end.get(topic)
+        if shared is None:
+            # Another generation's: nobody asks for the one before any more.
+            shared = Shared(partial(self._ask_end, topic))
+            self._links_end = {topic: shared}
+        return await shared.answer()
+
+    async def _ask_end(self, topic: str) -> int:
+        ends = await self.log_threads.ask(partial(lane_ends, self.plan.kafka, [topic]))
+        return ends[Lane(topic, 0)].end

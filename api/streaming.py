@@ -1,4 +1,4 @@
-"""Live: server-sent events of one customer.
+"""Live: server-sent events of one customer, and of the signals that a client names.
 
 Invariants:
 - An event's id is the profile's version: whoever comes back with Last-Event-ID is told at once if there is a
@@ -7,7 +7,7 @@ Invariants:
   nothing for `WRITE_SECONDS`.
 - The store says what is told; the change feed only says when to look. Without it a stream looks at each
   heartbeat.
-- No section's content is sent: only which sections changed.
+- No section's content is sent, only which sections changed; but of `signals`, those that were asked for.
 """
 
 from __future__ import annotations
@@ -22,12 +22,13 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from api import signals
 from api.examples import STREAM
 from api.problems import Problem, wrong_parameter
 from api.profiles import CUSTOMER_ID, HEADERS, audit
 from api.resolving import live_profile
 from api.routing import Answers, Caller, DirectRoute, endpoint, header_of
-from api.shown import SECTIONS, TIMELINE
+from api.shown import SECTIONS, TIMELINE, section_of
 from stores.reading import LIVE, StoredProfile
 from stores.store import StoreAway
 
@@ -48,28 +49,35 @@ RETRY_MS = 2_000
         {"name": "profile", "in": "query", "required": True, "description": "The customer's id.",
          "schema": {"type": "string", "pattern": f"^{CUSTOMER_ID.pattern}$"},
          "example": "cus_7Q2M4X9K3BTD5HWE"},
+        {"name": "signals", "in": "query", "example": "payment_failing",
+         "description": "Also tell when signals of these rules are raised and cleared, comma-separated. "
+         "Profiles have no signals yet.",
+         "schema": {"type": "string", "pattern": signals.PATTERN, "maxLength": 1_300}},
         {"name": "Last-Event-ID", "in": "header", "schema": {"type": "string"},
          "description": "The id of the last event that was heard: a version."},
         *HEADERS[2:],
     ),
     problems=("invalid_request", "unknown_customer", "merged", "erased", "split", "too_many_streams",
               "audit_unavailable"),
-    answers=[Answers(200, "Events `profile`, `merged`, `gone`; a comment every 15 s.", {"type": "string"},
-                     STREAM, "text/event-stream")],
+    answers=[Answers(200, "Events `profile`, `signal`, `merged`, `gone`; a comment every 15 s.",
+                     {"type": "string"}, STREAM, "text/event-stream")],
 )  # fmt: skip
 async def stream_profile(request: Request, caller: Caller) -> Response:
     """Server-sent events of one customer.
 
     `profile`: there is a new version, and which sections differ (all of them, to a client that is new here).
-    `merged`: go on with the id named. `gone`: nobody holds the id. Both end the stream.
+    `signal`: one of the rules asked for was raised or cleared; told before the version that brings it, and
+    again after a reconnect. `merged`: go on with the id named. `gone`: nobody holds the id. Both end it.
     """
     customer_id = request.query_params.get("profile", "")
     if not CUSTOMER_ID.fullmatch(customer_id):
         raise wrong_parameter("profile", "a customer id: cus_ and 16 characters")
+    rules = signals.rules_of(request.query_params.get("signals"))
     # Answered as a profile is: a stream that cannot begin says why.
     _, stored = await live_profile(caller.services, customer_id, _visible(caller))
     audit(caller, request, "stream", [customer_id], ())
-    return CustomerStream(caller, stored, header_of(request, "last-event-id") or "")
+    watch = signals.SignalWatch(rules)
+    return CustomerStream(caller, stored, header_of(request, "last-event-id") or "", watch)
 
 
 def _visible(caller: Caller) -> tuple[str, ...]:
@@ -83,12 +91,12 @@ class CustomerStream(Response):
 
     media_type = "text/event-stream"
 
-    def __init__(self, caller: Caller, stored: StoredProfile, heard: str) -> None:
+    def __init__(self, caller: Caller, stored: StoredProfile, heard: str, watch: signals.SignalWatch) -> None:
         super().__init__(
             headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"}, media_type=self.media_type
         )
         del self.headers["content-length"]
-        self._caller, self._stored, self._heard = caller, stored, heard
+        self._caller, self._stored, self._heard, self._signals = caller, stored, heard, watch
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send until the client goes, the customer is gone, or the client takes nothing."""
@@ -123,6 +131,9 @@ class CustomerStream(Response):
                 if isinstance(found, bytes):
                     yield found
                     return
+                if found is not None:
+                    for one in self._news(found):
+                        yield event_text("signal", "", one)
                 if found is not None and found.version != told:
                     new = marks_of(found)
                     changed = [name for name in new.keys() | marks.keys() if new.get(name) != marks.get(name)]
@@ -131,13 +142,21 @@ class CustomerStream(Response):
                     yield event_text(
                         "profile", told, {"customer_id": customer_id, "version": told, "changed": ordered}
                     )
+                patience_seconds = HEARTBEAT_SECONDS
+                if found is not None:
+                    patience_seconds = self._signals.seconds_until_next(HEARTBEAT_SECONDS)
                 try:
-                    async with asyncio.timeout(HEARTBEAT_SECONDS):
+                    async with asyncio.timeout(patience_seconds):
                         await woken.wait()
                     await asyncio.sleep(SETTLE_SECONDS)
                 except TimeoutError:
                     yield b": still here\n\n" if found is not None else b": the store is away\n\n"
                 woken.clear()
+
+    def _news(self, found: StoredProfile) -> list[dict[str, Any]]:
+        section = section_of(found, "signals", personal=self._caller.personal)
+        who = {"customer_id": found.customer_id, "version": found.version}
+        return [{**who, **one} for one in self._signals.news(section)]
 
     async def _look(self, customer_id: str) -> StoredProfile | bytes | None:
         """The profile now; or the last event, when there is none any more."""

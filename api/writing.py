@@ -7,7 +7,6 @@ Invariants:
 
 from __future__ import annotations
 
-import asyncio
 import uuid
 from datetime import UTC, datetime
 from typing import Any
@@ -17,7 +16,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from api.accepting import EVENTS_BYTES_MAX, EVENTS_MAX, Examined, accept, rejection, shown, split_batch, write
-from api.audit import audit_record
+from api.audit import audit_records
 from api.bodies import CommandAnswer, EventsAnswer, PairRequest, RevealAnswer, RevealRequest
 from api.examples import COMMAND, EVENT, EVENTS, PAIR, REVEAL, REVEAL_REQUEST
 from api.freshness import SyncToken
@@ -43,6 +42,7 @@ from models.dead_letter import Fault
 from models.decoding import microseconds
 from models.identifiers import is_employee, split_name
 from models.link import actor_name
+from models.record import Lane
 from projections.forwarding import fact_of, nobody
 from stores.reading import StoredProfile
 
@@ -94,7 +94,7 @@ async def write_events(request: Request, caller: Caller) -> Response:
     if kind not in _BATCH or header_of(request, "ce-specversion") is not None:
         raise Problem("unsupported_media_type", f"send one of {', '.join(_BATCH)}, in structured mode")
     events = split_batch(await read_body(request, EVENTS_BYTES_MAX), batch=_BATCH[kind])
-    outcomes = await accept(caller.services.log, events)
+    outcomes = await accept(caller.services, events)
     told = [shown(index, one) for index, one in enumerate(outcomes)]
     places = [one.place for one in outcomes if one.place is not None]
     faults = [one.fault for one in outcomes if one.fault is not None]
@@ -166,7 +166,7 @@ async def _command(verb: str, asked: PairRequest, caller: Caller) -> Response:
         raise invalid(
             "/other", "it says nothing about a person (a blocked value, no such number): it links nobody"
         )
-    (outcome,) = await write(caller.services.log, [Examined(event_id, COMMAND_TOPIC, key, value, None)])
+    (outcome,) = await write(caller.services, [Examined(event_id, COMMAND_TOPIC, key, value, None)])
     if outcome.place is None:
         raise Problem(
             "log_unavailable", "the decision may not be in the log; decide again, that does no harm"
@@ -238,11 +238,10 @@ async def audit_first(
 ) -> None:
     """Write who sees what and why, and wait until the log has it. Problem `audit_unavailable`."""
     data = {**audit_data(caller, request, action, ("identity",), None), **said, "masked": False}
-    record = audit_record(wire_type, customer_id, data)
-    log = caller.services.log
-    if not await asyncio.to_thread(log.lanes, (AUDIT,)):
+    (record,) = audit_records(wire_type, [customer_id], data)
+    if not await caller.services.has_lanes([Lane(AUDIT, 0)]):
         raise Problem("audit_unavailable", f"there is no topic {AUDIT}; run `scv topics create`")
-    (outcome,) = await write(log, [Examined(None, AUDIT, customer_id.encode(), record, None)])
+    (outcome,) = await write(caller.services, [Examined(None, AUDIT, customer_id.encode(), record, None)])
     if outcome.place is None:
         raise Problem(
             "audit_unavailable", "the event log did not acknowledge the audit record; nothing was shown"

@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from benchmarks import backlog, growth, hot, keeping, latency, live, lookup, memory
+from benchmarks import backlog, growth, hot, http, keeping, latency, live, lookup, memory
 from benchmarks.servers import KINDS, unavailable
 from eventlog.apache import fetch_jars
 
@@ -24,6 +24,7 @@ COMMANDS: Mapping[str, Callable[[Sequence[str]], int]] = {
     "live": live.main,
     "latency": latency.main,
     "lookup": lookup.main,
+    "http": http.main,
     "growth": growth.main,
     "memory": memory.main,
     "hot": hot.main,

@@ -9,14 +9,13 @@ Guarantees:
   at random between its requests; `flat out`: it does not. Percentiles are wrk's.
 - One server process each, never two at once. An answer other than 200 is an error; before and after, answers
   are looked at.
-- Events are produced by another process, and folded by a worker of its own. All of it is on this machine.
+- What `benchmarks.looking` guarantees. All of it is on this machine.
 - What `benchmarks.keeping` guarantees of every command.
 """
 
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 import time
@@ -28,16 +27,15 @@ from typing import Any, NamedTuple
 import requests
 
 from api.keys import create_key
-from benchmarks import flow, keeping, report, usage
+from benchmarks import keeping, looking, usage
 from benchmarks.checking import WrongProfiles
-from benchmarks.contenders import CONTENDERS, Ended, Running
-from benchmarks.draining import FIRST_SECONDS_MAX, LOOK_EVERY_SECONDS
-from benchmarks.load import email_of, equal_customers
+from benchmarks.contenders import Ended, Running
+from benchmarks.load import email_of
+from benchmarks.looking import Plan
 from benchmarks.servers import Servers
 from eventlog.processes import HOST, ServerProcess, accepts, free_port, make_directory, remove_directory
 from models.identifiers import customer_id
 
-PARTITIONS = 8
 WARM_UP_SECONDS = 3.0
 # As many desks as ring at once; more make the pace no steadier.
 CONNECTIONS = 32
@@ -45,20 +43,6 @@ SCRIPT = Path(__file__).parent / "http_load.lua"
 ROOT = SCRIPT.parent.parent
 # Of each kind of key: what it may do.
 KEYS = {"whole": ["profile:read.pii", "timeline:read"], "masked": ["profile:read", "timeline:read"]}
-
-
-class Plan(NamedTuple):
-    """How much is measured. Without `events_rate` nothing flows."""
-
-    customers: int
-    events_each: int
-    rate: int
-    events_rate: int
-    seconds: float
-
-
-FULL = Plan(20_000, 10, 1_000, 1_000, 20.0)
-QUICK = Plan(1_000, 5, 500, 200, 3.0)
 
 
 class Way(NamedTuple):
@@ -70,42 +54,9 @@ class Way(NamedTuple):
     key: str
 
 
-def measure(plan: Plan, broker: str) -> dict[str, Any]:
-    """Do all of it. Ended, WrongProfiles or LogError when a server or an answer fails."""
-    if shutil.which("wrk") is None:
-        raise Ended("wrk is not installed; run `apt-get install wrk`")
-    with Servers(broker, PARTITIONS) as servers:
-        about = keeping.about(servers, plan._asdict())
-        servers.create_topics()
-        keeping.say("http", f"folding {plan.customers} customers of {plan.events_each} events")
-        ends = servers.produce(equal_customers(plan.customers, plan.events_each))
-        with Running(CONTENDERS["scv"], servers, ends, 1) as running:
-            _wait(running, plan.customers * plan.events_each)
-            with _flowing(servers, plan):
-                found = list(_ways(servers, plan))
-            running.visible()
-    return {**about, "lookups": found, "load_average": usage.load_average()}
-
-
-def _wait(running: Running, records: int) -> None:
-    deadline = time.monotonic() + FIRST_SECONDS_MAX + records / 1_000
-    while running.visible() < records:
-        if time.monotonic() > deadline:
-            raise Ended(f"scv: not all of {records} records in time")
-        time.sleep(LOOK_EVERY_SECONDS)
-
-
-@contextmanager
-def _flowing(servers: Servers, plan: Plan) -> Iterator[None]:
-    if not plan.events_rate:
-        yield
-        return
-    producing = flow.started(servers.bootstrap, plan.events_rate, plan.customers)
-    try:
-        yield
-    finally:
-        producing.kill()
-        remove_directory(producing.directory)
+def look_up(servers: Servers, _: Running, plan: Plan) -> list[dict[str, Any]]:
+    """Each way, at the rate and flat out. Ended, WrongProfiles."""
+    return list(_ways(servers, plan))
 
 
 def _ways(servers: Servers, plan: Plan) -> Iterator[dict[str, Any]]:
@@ -169,7 +120,8 @@ def _timed(way: Way, plan: Plan, *, paced: bool) -> dict[str, Any]:
     _wrk(way, plan, WARM_UP_SECONDS, paced=paced)
     used, began = usage.cpu_seconds(way.process.pid), time.monotonic()
     told = _wrk(way, plan, plan.seconds, paced=paced)
-    share = (usage.cpu_seconds(way.process.pid) - used) / (time.monotonic() - began)
+    spent = usage.cpu_seconds(way.process.pid) - used
+    share = spent / (time.monotonic() - began)
     if told["failed"]:
         raise Ended(f"{way.name}: {told['failed']} of {told['requests']} requests failed")
     return {
@@ -177,6 +129,7 @@ def _timed(way: Way, plan: Plan, *, paced: bool) -> dict[str, Any]:
         "load": load,
         "per_second": told["requests"] / told["seconds"],
         "server_cpu_share": share,
+        "server_cpu_us": spent / max(1, told["requests"]) * 1e6,
         **told,
     }
 
@@ -200,32 +153,16 @@ def _wrk(way: Way, plan: Plan, seconds: float, *, paced: bool) -> dict[str, Any]
 
 def lines(result: Mapping[str, Any]) -> list[str]:
     """The table of a result."""
-    rows = [["answer, ms", "load", "a second", "p50", "p99", "p99.9", "max", "server's core"]]
+    rows = [["answer, ms", "load", "a second", "p50", "p99", "p99.9", "max", "server's core", "µs each"]]
     for one in result["lookups"]:
-        times = [f"{one[name]:.2f}" for name in ("p50_ms", "p99_ms", "p999_ms", "max_ms")]
-        rows.append(
-            [one["way"], one["load"], f"{one['per_second']:,.0f}", *times, f"{one['server_cpu_share']:.0%}"]
-        )
-    plan = result["plan"]
-    return [
-        *report.aligned(rows),
-        "",
-        f"beside {plan['events_rate']:,} events/s, of {plan['customers']:,} customers",
-        report.circumstances(result),
-    ]
+        spent = [f"{one['server_cpu_share']:.0%}", f"{one['server_cpu_us']:.0f}"]
+        rows.append([one["way"], one["load"], f"{one['per_second']:,.0f}", *looking.times(one), *spent])
+    return looking.table(result, rows)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print, keep."""
-    parser = keeping.options("http", __doc__ or "")
-    parser.add_argument("--customers", type=int, help=f"who can be looked up ({FULL.customers})")
-    parser.add_argument("--rate", type=int, help=f"look-ups a second ({FULL.rate})")
-    parser.add_argument("--events-rate", type=int, help=f"events a second beside them ({FULL.events_rate})")
-    parser.add_argument("--seconds", type=float, help=f"how long each ({FULL.seconds:.0f})")
-    arguments = parser.parse_args(argv)
-    chosen = {name: getattr(arguments, name) for name in ("customers", "rate", "events_rate", "seconds")}
-    plan: Plan = keeping.planned(QUICK if arguments.quick else FULL, **chosen)
-    return keeping.run("http", arguments, lambda broker: measure(plan, broker), lines)
+    return looking.main("http", __doc__, argv, look_up, lines, needs="wrk")
 
 
 if __name__ == "__main__":

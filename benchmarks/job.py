@@ -55,17 +55,17 @@ class Job:
             raise ValueError(f"{topic}: a record of {key!r} is no event: {value!r:.200}")
         return event
 
-    def fold_one(self, stored: bytes | None, event: Event, offset: int) -> Folded:
+    def fold_one(self, stored: bytes | None, event: Event) -> Folded:
         """One event upon the stored state, and the whole profile after it."""
-        part = self.fold(unpack(stored), event.subject, [(event, offset)])
+        part = self.fold(unpack(stored), event.subject, [event])
         sections, version, _ = self.assemble(event.subject, part, None)
         return Folded(pack(part), {"version": version, **sections})
 
-    def fold(self, part: Part, subject: str, events: list[tuple[Event, int]]) -> Part:
-        """The part of a subject after these events, each with its offset."""
+    def fold(self, part: Part, subject: str, events: list[Event]) -> Part:
+        """The part of a subject after these events. Of all topics, so it remembers numbers for offsets."""
         fold = Fold(self.projection, part, subject, LANE)
-        for event, offset in events:
-            fold.add(event, offset)
+        for number, event in enumerate(events, part.revision):
+            fold.add(event, number)
         return fold.finish()
 
     def assemble(self, subject: str, part: Part, view: View | None) -> tuple[dict[str, bytes], str, View]:

@@ -106,10 +106,7 @@ class Customers:
 
     def _fold(self, subject: str, records: list[Message]) -> tuple[bytes, bytes]:
         job = self.job
-        events = [
-            (job.decode(one.topic(), one.key(), one.value(), one.timestamp()[1]), one.offset())
-            for one in records
-        ]
+        events = [job.decode(one.topic(), one.key(), one.value(), one.timestamp()[1]) for one in records]
         part = job.fold(self._parts[subject][0], subject, events)
         packed = pack(part)
         self._remember(subject, part, len(packed))

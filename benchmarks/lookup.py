@@ -7,7 +7,7 @@ Guarantees:
   profile, two round trips; `scv_lookup` is one call. Names are taken at random, from all customers alike.
 - Look-ups begin at a steady rate: one that had to wait for the one before counts from when it was due.
 - Every answer is looked at: another customer than the one who has the address, or no profile, is an error.
-- Events are produced by another process, and folded by a worker of its own. All of it is on this machine.
+- What `benchmarks.looking` guarantees. All of it is on this machine.
 - What `benchmarks.keeping` guarantees of every command.
 """
 
@@ -18,40 +18,24 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from random import Random
-from typing import Any, NamedTuple
+from typing import Any
 
 import redis
 
-from benchmarks import flow, keeping, report, usage
+from benchmarks import keeping, looking, usage
 from benchmarks.checking import WrongProfiles
-from benchmarks.contenders import CONTENDERS, Ended, Running
-from benchmarks.draining import FIRST_SECONDS_MAX, LOOK_EVERY_SECONDS
+from benchmarks.contenders import Running
 from benchmarks.latency import percentile
-from benchmarks.load import email_of, equal_customers
+from benchmarks.load import email_of
+from benchmarks.looking import Plan
 from benchmarks.servers import Servers
-from eventlog.processes import remove_directory
 from models.identifiers import customer_id
 from stores.keys import Keys
 
-PARTITIONS = 8
 # Until the flow is on its way and the connection is warm.
 WARM_UP_SECONDS = 2.0
 
 LookUp = Callable[[str], str | None]
-
-
-class Plan(NamedTuple):
-    """How much is measured. Without `events_rate` nothing flows."""
-
-    customers: int
-    events_each: int
-    rate: int
-    events_rate: int
-    seconds: float
-
-
-FULL = Plan(20_000, 10, 1_000, 1_000, 20.0)
-QUICK = Plan(1_000, 5, 500, 200, 3.0)
 
 
 class Plain:
@@ -84,40 +68,14 @@ class OnServer:
         return found["customers"][0]["customer_id"] if found["match"] == "single" else None
 
 
-def measure(plan: Plan, broker: str) -> dict[str, Any]:
-    """Do all of it. Ended, WrongProfiles or LogError when a server or an answer fails."""
-    with Servers(broker, PARTITIONS) as servers:
-        about = keeping.about(servers, plan._asdict())
-        servers.create_topics()
-        keeping.say("lookup", f"folding {plan.customers} customers of {plan.events_each} events")
-        ends = servers.produce(equal_customers(plan.customers, plan.events_each))
-        with Running(CONTENDERS["scv"], servers, ends, 1) as running, servers.client() as client:
-            _wait(running, plan.customers * plan.events_each)
-            producing = (
-                flow.started(servers.bootstrap, plan.events_rate, plan.customers)
-                if plan.events_rate
-                else None
-            )
-            ways: dict[str, LookUp] = {
-                "plain": Plain(client, running.attempt.generation),
-                "scv_lookup": OnServer(client),
-            }
-            try:
-                found = [_timed(name, ways[name], servers, plan) for name in ways]
-            finally:
-                if producing is not None:
-                    producing.kill()
-                    remove_directory(producing.directory)
-            running.visible()
-    return {**about, "lookups": found, "load_average": usage.load_average()}
-
-
-def _wait(running: Running, records: int) -> None:
-    deadline = time.monotonic() + FIRST_SECONDS_MAX + records / 1_000
-    while running.visible() < records:
-        if time.monotonic() > deadline:
-            raise Ended(f"scv: not all of {records} records in time")
-        time.sleep(LOOK_EVERY_SECONDS)
+def look_up(servers: Servers, running: Running, plan: Plan) -> list[dict[str, Any]]:
+    """Each way, at the rate. WrongProfiles."""
+    with servers.client() as client:
+        ways: dict[str, LookUp] = {
+            "plain": Plain(client, running.attempt.generation),
+            "scv_lookup": OnServer(client),
+        }
+        return [_timed(name, ways[name], servers, plan) for name in ways]
 
 
 def _timed(name: str, look_up: LookUp, servers: Servers, plan: Plan) -> dict[str, Any]:
@@ -167,29 +125,14 @@ def lines(result: Mapping[str, Any]) -> list[str]:
     """The table of a result."""
     rows = [["look-up, ms", "look-ups/s", "p50", "p99", "p99.9", "max", "store's core", "client's core"]]
     for one in result["lookups"]:
-        times = [f"{one[name]:.2f}" for name in ("p50_ms", "p99_ms", "p999_ms", "max_ms")]
         shares = [f"{one[name]:.0%}" for name in ("store_cpu_share", "client_cpu_share")]
-        rows.append([one["way"], f"{one['lookups_per_second']:,.0f}", *times, *shares])
-    plan = result["plan"]
-    return [
-        *report.aligned(rows),
-        "",
-        f"beside {plan['events_rate']:,} events/s, of {plan['customers']:,} customers",
-        report.circumstances(result),
-    ]
+        rows.append([one["way"], f"{one['lookups_per_second']:,.0f}", *looking.times(one), *shares])
+    return looking.table(result, rows)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print, keep."""
-    parser = keeping.options("lookup", __doc__ or "")
-    parser.add_argument("--customers", type=int, help=f"who can be looked up ({FULL.customers})")
-    parser.add_argument("--rate", type=int, help=f"look-ups a second ({FULL.rate})")
-    parser.add_argument("--events-rate", type=int, help=f"events a second beside them ({FULL.events_rate})")
-    parser.add_argument("--seconds", type=float, help=f"how long each way ({FULL.seconds:.0f})")
-    arguments = parser.parse_args(argv)
-    chosen = {name: getattr(arguments, name) for name in ("customers", "rate", "events_rate", "seconds")}
-    plan: Plan = keeping.planned(QUICK if arguments.quick else FULL, **chosen)
-    return keeping.run("lookup", arguments, lambda broker: measure(plan, broker), lines)
+    return looking.main("lookup", __doc__, argv, look_up, lines)
 
 
 if __name__ == "__main__":

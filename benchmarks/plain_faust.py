@@ -37,7 +37,7 @@ class Customers:
         event = self.job.decode(topic, message.key, message.value, round(message.timestamp * 1_000))
         names = f"{self.group}:{event.subject}"
         stored: Any = self.client.get(f"{names}:state")
-        folded = self.job.fold_one(stored, event, message.offset)
+        folded = self.job.fold_one(stored, event)
         pipe = self.client.pipeline(transaction=False)
         pipe.set(f"{names}:state", folded.state)
         profile: dict[Any, Any] = folded.profile

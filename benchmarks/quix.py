@@ -83,7 +83,7 @@ def build(told: argparse.Namespace) -> Application:
     def fold(value: bytes, key: bytes, timestamp_ms: int, headers: Any, state: State) -> Folded:
         at = message_context()
         event = job.decode(at.topic, key, value, timestamp_ms)
-        folded = job.fold_one(state.get_bytes("part"), event, at.offset)
+        folded = job.fold_one(state.get_bytes("part"), event)
         state.set_bytes("part", folded.state)
         return folded
 

@@ -66,20 +66,28 @@ class AcknowledgedProducer:
         self._polling = threading.Thread(target=self._poll, name="scv-acknowledgements", daemon=True)
         self._polling.start()
 
-    def lanes(self, topics: Collection[str]) -> list[Lane]:
-        """All lanes of these topics, asked for again after 30 s. LogUnavailable when they were never told."""
+    def lanes(self, topics: Collection[str], *, anew: bool = False) -> list[Lane]:
+        """All lanes of these topics, asked for again after 30 s, or `anew`.
+
+        LogUnavailable when they were never told, or cannot be told anew.
+        """
         with self._asking:
-            if time.monotonic() - self._lanes_at > LANES_SECONDS or not self._lanes.keys() >= set(topics):
+            late = anew or time.monotonic() - self._lanes_at > LANES_SECONDS
+            if late or not self._lanes.keys() >= set(topics):
                 try:
                     held = self._client.list_topics(timeout=METADATA_SECONDS).topics
                     self._lanes = {name: len(topic.partitions) for name, topic in held.items()}
                 except KafkaException as failed:
                     # Lanes stay: those that are known hold, until the broker can be asked again.
-                    if not self._lanes.keys() >= set(topics):
+                    if anew or not self._lanes.keys() >= set(topics):
                         raise LogUnavailable(f"{self.bootstrap}: {failed.args[0].str()}") from None
                 self._lanes_at = time.monotonic()
             held_lanes = self._lanes
         return [Lane(name, number) for name in topics for number in range(held_lanes.get(name, 0))]
+
+    def knows(self, lane: Lane) -> bool:
+        """Whether there was such a lane when the broker was asked last. Asks nobody."""
+        return lane.partition < self._lanes.get(lane.topic, 0)
 
     def produce(self, topic: str, key: bytes, value: bytes) -> Place:
         """Hand over one record of a topic that exists, as `lanes` tells; returns at once."""

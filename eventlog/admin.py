@@ -18,13 +18,15 @@ from typing import NamedTuple
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka import KafkaError as ClientError
+from confluent_kafka.admin import AdminClient
 from kafka import KafkaAdminClient
 from kafka import TopicPartition as AdminTopicPartition
 from kafka.admin import ConfigResource, OffsetSpec
 from kafka.errors import KafkaError, KafkaTimeoutError
+from kafka.protocol.consumer.offsets import IsolationLevel
 
 from eventlog.embedded import CLUSTER_ID as EMBEDDED_CLUSTER_ID
-from eventlog.errors import LogError, LogUnavailable
+from eventlog.errors import LogError, LogUnavailable, NoSuchTopic
 from eventlog.topics import FIRST_GENERATION, PARTITIONS, Topic, topic_plan
 from models.record import Lane
 
@@ -104,6 +106,18 @@ def delete_topics(bootstrap: str, topics: Collection[str]) -> None:
             time.sleep(0.02)
 
 
+def group_members(bootstrap: str, group: str) -> int:
+    """How many consumers are in a group now; 0 for one that does not exist. LogUnavailable."""
+    client = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
+    try:
+        described = client.describe_consumer_groups([group], request_timeout=ANSWER_SECONDS_MAX)
+        return len(described[group].result(ANSWER_SECONDS_MAX).members)
+    except KafkaException as failed:
+        if failed.args[0].code() == ClientError.GROUP_ID_NOT_FOUND:
+            return 0
+        raise LogUnavailable(f"{bootstrap}: group {group}: {failed.args[0].str()}") from failed
+
+
 def describe_topics(bootstrap: str) -> dict[str, int]:
     """The number of lanes of every topic that is not Kafka's own."""
     with _admin(bootstrap) as admin:
@@ -132,23 +146,60 @@ def topic_settings(bootstrap: str, topics: Collection[str]) -> dict[str, dict[st
         }
 
 
-def lane_ends(bootstrap: str, topics: Collection[str]) -> dict[tuple[str, int], Ends]:
+def lane_ends(
+    bootstrap: str, topics: Collection[str], *, committed: bool = False
+) -> dict[tuple[str, int], Ends]:
     """What each lane of these topics holds, by (topic, partition); a `Lane` finds it too.
 
+    `committed` ends before the first open transaction: up to there a reader need not wait for anybody.
     LogError if one of the topics does not exist.
     """
+    isolation = IsolationLevel.READ_COMMITTED if committed else IsolationLevel.READ_UNCOMMITTED
     if not topics:
         return {}
     with _admin(bootstrap) as admin:
         lanes = _lanes(bootstrap, admin, topics)
         earliest = admin.list_partition_offsets(dict.fromkeys(lanes, OffsetSpec.EARLIEST))
-        latest = admin.list_partition_offsets(dict.fromkeys(lanes, OffsetSpec.LATEST))
+        latest = admin.list_partition_offsets(
+            dict.fromkeys(lanes, OffsetSpec.LATEST), isolation_level=isolation
+        )
         embedded = admin.describe_cluster()["cluster_id"] == EMBEDDED_CLUSTER_ID
     ends: dict[tuple[str, int], Ends] = {
         Lane(lane.topic, lane.partition): Ends(earliest[lane].offset, latest[lane].offset)
         for lane in sorted(lanes)
     }
     return _with_read_ends(bootstrap, ends) if embedded else ends
+
+
+def time_ranges(
+    bootstrap: str, topics: Collection[str], from_ms: int | None = None, to_ms: int | None = None
+) -> dict[tuple[str, int], tuple[int, int]]:
+    """Ranges that hold all committed records logged from one instant up to, not including, another.
+
+    Milliseconds since 1970. They may hold others, too, where the log times of a lane do not only grow (the
+    embedded broker, which also says too little of where an instant lies). LogError as `lane_ends`.
+    """
+    held = lane_ends(bootstrap, topics, committed=True)
+    with _admin(bootstrap) as admin:
+        embedded = admin.describe_cluster()["cluster_id"] == EMBEDDED_CLUSTER_ID
+
+        def offsets(at_ms: int | None) -> dict[tuple[str, int], int]:
+            if at_ms is None or not held:
+                return {}
+            asked = {AdminTopicPartition(*lane): max(at_ms, 0) for lane in held}
+            found = admin.list_partition_offsets(asked)
+            return {
+                lane: found[AdminTopicPartition(*lane)].offset
+                if found[AdminTopicPartition(*lane)].offset >= 0
+                else ends.end
+                for lane, ends in held.items()
+            }
+
+        starts, stops = offsets(from_ms), offsets(None if embedded else to_ms)
+    return {
+        lane: (min(starts.get(lane, ends.earliest), ends.end), min(stops.get(lane, ends.end), ends.end))
+        for lane, ends in held.items()
+    }
 
 
 def _with_read_ends(bootstrap: str, listed: dict[tuple[str, int], Ends]) -> dict[tuple[str, int], Ends]:
@@ -199,7 +250,7 @@ def _lanes(bootstrap: str, admin: KafkaAdminClient, topics: Collection[str]) -> 
     described = admin.describe_topics(sorted(set(topics)))
     missing = sorted(topic["name"] for topic in described if topic["error_code"] != 0)
     if missing:
-        raise LogError(f"{bootstrap}: no topic {', '.join(missing)}; run `scv topics create`")
+        raise NoSuchTopic(f"{bootstrap}: no topic {', '.join(missing)}; run `scv topics create`")
     return [
         AdminTopicPartition(topic["name"], partition["partition_index"])
         for topic in described

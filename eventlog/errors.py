@@ -14,6 +14,10 @@ class LogUnavailable(LogError):
     """No broker answered in time."""
 
 
+class NoSuchTopic(LogError):
+    """A topic that was asked about does not exist."""
+
+
 class BrokerNotStarted(LogError):
     """A broker of ours did not come up."""
 

@@ -10,7 +10,7 @@ Guarantees:
 """
 
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from operator import methodcaller
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -28,7 +28,7 @@ QUEUED_KB_MAX = 64 * 1024
 SILENCE_SECONDS_MAX = 30.0
 
 # Errors after which no waiting helps; librdkafka retries the others by itself.
-_FINAL_ERRORS = (
+FINAL_ERRORS = (
     KafkaError._AUTO_OFFSET_RESET,
     KafkaError.OFFSET_OUT_OF_RANGE,
     KafkaError._UNKNOWN_TOPIC,
@@ -116,9 +116,35 @@ def _headers(message: Message) -> list[tuple[str, bytes | None]]:
     return [(name, value if isinstance(value, bytes) else None) for name, value in pairs]
 
 
+def record_of(message: Message) -> Record:
+    """The record that a message without error is."""
+    return Record(
+        message.topic() or "",
+        message.partition() or 0,
+        message.offset() or 0,
+        message.timestamp()[1],
+        message.key(),  # type: ignore[arg-type]  # bytes, since nothing decodes it
+        message.value(),  # type: ignore[arg-type]
+        _headers(message),
+    )
+
+
 def ranges_up_to(bootstrap: str, topics: Collection[str]) -> dict[tuple[str, int], tuple[int, int]]:
     """The ranges that hold all of these topics as they are now: what a rebuild reads."""
     return {lane: (held.earliest, held.end) for lane, held in lane_ends(bootstrap, topics).items()}
+
+
+def refuse_unknown(
+    consumer: Consumer, bootstrap: str, lanes: Iterable[tuple[str, int]], seconds: float = SILENCE_SECONDS_MAX
+) -> None:
+    """ReadFailed for a lane that does not exist: it would only be silent for long."""
+    try:
+        topics = consumer.list_topics(timeout=seconds).topics
+    except KafkaException as failed:
+        raise ReadFailed(f"{bootstrap}: {failed.args[0].str()}; is Kafka running there?") from failed
+    for topic, partition in sorted(lanes):
+        if topic not in topics or partition not in topics[topic].partitions:
+            raise ReadFailed(f"{bootstrap}: no lane {topic}[{partition}]; run `scv topics create`")
 
 
 class _RangeReader:
@@ -145,7 +171,7 @@ class _RangeReader:
         )
 
     def batches(self, records_max: int, silence_seconds: float) -> Iterator[list[Record]]:
-        self._refuse_unknown()
+        refuse_unknown(self._consumer, self._bootstrap, self._ends, silence_seconds)
         self._consumer.assign([TopicPartition(*lane, start) for lane, start in self._next.items()])
         quiet_since = time.monotonic()
         while self._ends:
@@ -160,18 +186,6 @@ class _RangeReader:
                 quiet_since = time.monotonic()
             elif time.monotonic() - quiet_since > silence_seconds:
                 raise ReadFailed(f"{self._bootstrap}: nothing for {silence_seconds:.0f} s, {self._left()}")
-
-    def _refuse_unknown(self) -> None:
-        """A lane that does not exist would only be silent for long."""
-        try:
-            topics = self._consumer.list_topics(timeout=SILENCE_SECONDS_MAX).topics
-        except KafkaException as failed:
-            raise ReadFailed(
-                f"{self._bootstrap}: {failed.args[0].str()}; is Kafka running there?"
-            ) from failed
-        for topic, partition in sorted(self._ends):
-            if topic not in topics or partition not in topics[topic].partitions:
-                raise ReadFailed(f"{self._bootstrap}: no lane {topic}[{partition}]; run `scv topics create`")
 
     def close(self) -> None:
         self._consumer.close()
@@ -197,17 +211,7 @@ class _RangeReader:
                 # Compaction or a transaction's marker took the last offsets of the range.
                 self._let_go(lane)
             else:
-                batch.append(
-                    Record(
-                        topic,
-                        partition,
-                        offset,
-                        message.timestamp()[1],
-                        message.key(),
-                        message.value(),
-                        _headers(message),
-                    )
-                )
+                batch.append(record_of(message))
                 self._next[lane] = offset + 1
                 if offset + 1 >= end:
                     self._let_go(lane)
@@ -218,7 +222,7 @@ class _RangeReader:
             if lane is not None and lane in self._ends and offset >= self._ends[lane]:
                 self._let_go(lane)
             return
-        if error.code() in _FINAL_ERRORS or error.fatal():
+        if error.code() in FINAL_ERRORS or error.fatal():
             raise ReadFailed(f"{self._bootstrap}: {error.str()}, {self._left()}")
 
     def _let_go(self, lane: tuple[str, int]) -> None:

@@ -2,8 +2,8 @@
 
 Guarantees:
 - From the moment it follows, every record is told, in its lane's order; what was there before is not.
-- Where records may have been missed (the broker was away, lanes were added), `lost` is called: the listener
-  looks for itself.
+- Where records may have been missed (the broker was away, the topic or lanes of it are new), `lost` is
+  called: the listener looks for itself.
 - Belongs to no consumer group and commits nothing.
 """
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
@@ -21,6 +22,8 @@ RECORDS_MAX = 1_000
 # Between two tries to reach a broker that is away.
 AGAIN_SECONDS = 1.0
 METADATA_SECONDS = 2.0
+# Whether there are more lanes: that happens seldom, and a listener looks for itself now and then.
+LANES_SECONDS = 30.0
 
 _log = logging.getLogger("scv.eventlog")
 
@@ -34,6 +37,7 @@ class Tail:
         self.bootstrap, self.topic = bootstrap, topic
         self._heard, self._lost = heard, lost
         self._ended = threading.Event()
+        self._warned = ""
         self.following = threading.Event()
         """Set while the topic is followed: what is written from now on will be told."""
         self._thread = threading.Thread(target=self._run, name=f"scv-tail-{topic}", daemon=True)
@@ -49,9 +53,19 @@ class Tail:
             try:
                 self._follow()
             except KafkaException as failed:
-                _log.warning("%s: %s is not followed: %s", self.bootstrap, self.topic, failed.args[0].str())
+                self._warn(failed.args[0].str())
             self.following.clear()
             self._ended.wait(AGAIN_SECONDS)
+
+    def _warn(self, why: str) -> None:
+        """Say why nothing is heard, once and not with every try."""
+        if why != self._warned:
+            _log.warning("%s: %s is not followed: %s", self.bootstrap, self.topic, why)
+        self._warned = why
+
+    def _partitions(self, consumer: Consumer) -> set[int]:
+        """The numbers of the topic's lanes; none when there is no such topic."""
+        return set(consumer.list_topics(self.topic, timeout=METADATA_SECONDS).topics[self.topic].partitions)
 
     def _follow(self) -> None:
         consumer = Consumer(
@@ -66,9 +80,10 @@ class Tail:
             }
         )
         try:
-            partitions = (
-                consumer.list_topics(self.topic, timeout=METADATA_SECONDS).topics[self.topic].partitions
-            )
+            partitions = self._partitions(consumer)
+            if not partitions:
+                self._warn("there is no such topic yet; run `scv topics create`")
+                return
             ends = [
                 TopicPartition(
                     self.topic,
@@ -79,9 +94,15 @@ class Tail:
             ]
             consumer.assign(ends)
             self.following.set()
+            self._warned = ""
             # Between an earlier following and this one something may have been written.
             self._lost()
+            looked_at = time.monotonic()
             while not self._ended.is_set():
+                if time.monotonic() - looked_at > LANES_SECONDS:
+                    looked_at = time.monotonic()
+                    if self._partitions(consumer) != partitions:
+                        return
                 messages = consumer.consume(RECORDS_MAX, POLL_SECONDS)
                 keys = []
                 for message in messages:

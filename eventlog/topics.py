@@ -23,6 +23,7 @@ DOMAIN_TOPICS = (MARKETING, SALES, SERVICE, BILLING)
 
 COMMANDS = "identity.commands"
 DEAD_LETTERS = "scv.dead-letters"
+SETTLED = "scv.dead-letters.settled"
 CHANGES = "scv.changes"
 GENERATIONS = "scv.generations"
 AUDIT = "scv.audit"
@@ -82,7 +83,7 @@ def topic_plan(partitions: int = PARTITIONS, generation: str = FIRST_GENERATION)
     shared += [(CHANGES, _LATEST_PER_KEY), (PROFILES, _LATEST_PER_KEY), (SIGNALS, _KEPT_30_DAYS)]
     # Order across keys counts, or one process writes it all: commands, links, merges and promotions are
     # histories of the whole; dead letters and audit records are few and looked through as one list.
-    single = (COMMANDS, link_log(generation), MERGES, GENERATIONS, DEAD_LETTERS, AUDIT)
+    single = (COMMANDS, link_log(generation), MERGES, GENERATIONS, DEAD_LETTERS, SETTLED, AUDIT)
     return tuple(
         Topic(name, lanes, MappingProxyType(settings))
         for lanes, group in ((partitions, shared), (1, [(name, _KEPT_FOR_EVER) for name in single]))

@@ -10,9 +10,9 @@ Guarantees:
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
 
@@ -27,12 +27,30 @@ TRANSACTION_MS_MAX = 30_000
 RETRY_BACKOFF_MS = 5
 BUFFER_KB_MAX = 64 * 1024
 
+# What librdkafka calls "unassigned": its partitioner chooses.
+_BY_KEY = -1
+
 _FENCED = (
     KafkaError._FENCED,
     KafkaError.INVALID_PRODUCER_EPOCH,
     KafkaError.PRODUCER_FENCED,
     KafkaError.INVALID_PRODUCER_ID_MAPPING,
 )
+
+# What trying again does not help, and what does.
+RIGHTS = "docs/topics.md lists the rights that a publisher needs"
+_REFUSED = {
+    KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED: RIGHTS,
+    KafkaError.TOPIC_AUTHORIZATION_FAILED: RIGHTS,
+    KafkaError.GROUP_AUTHORIZATION_FAILED: RIGHTS,
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED: RIGHTS,
+    KafkaError.INVALID_TRANSACTION_TIMEOUT: (
+        f"set the broker's transaction.max.timeout.ms to {TRANSACTION_MS_MAX} or more"
+    ),
+    KafkaError.UNSUPPORTED_VERSION: "publishing needs a broker with transactions, Kafka 2.5 or newer",
+    KafkaError._UNSUPPORTED_FEATURE: "publishing needs a broker with transactions, Kafka 2.5 or newer",
+    KafkaError.MSG_SIZE_TOO_LARGE: "set the topic's max.message.bytes to 1048588, Kafka's default, or more",
+}
 
 # What the client would say of being shut out, or of a broker that is away, arrives as the error raised.
 _unheard = logging.getLogger("scv.eventlog.transactions")
@@ -42,8 +60,31 @@ _unheard.propagate = False
 Entry = tuple[bytes, bytes | None, list[tuple[str, bytes]]]
 
 
+class Outgoing(NamedTuple):
+    """A record of any topic. Without a partition its lane follows from its key, as with other producers."""
+
+    topic: str
+    partition: int | None
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes | None]] = ()
+
+
 class Fenced(LogError):
     """Somebody else has opened this transactional id: what it writes to is his."""
+
+
+class Refused(LogError):
+    """The broker does not let us write in transactions, or not this; the message says what to change."""
+
+
+class NoCoordinator(LogUnavailable):
+    """The broker answers, but nobody there takes care of transactions: not yet, or not as it is set up."""
+
+
+def refuses(error: KafkaError) -> bool:
+    """Whether trying again would not help, since a person must change something at the broker."""
+    return error.code() in _REFUSED
 
 
 class TransactionalProducer:
@@ -59,6 +100,7 @@ class TransactionalProducer:
                 "transactional.id": transactional_id,
                 "transaction.timeout.ms": TRANSACTION_MS_MAX,
                 "compression.type": "lz4",
+                "partitioner": "murmur2_random",
                 "linger.ms": 5,
                 "retry.backoff.ms": RETRY_BACKOFF_MS,
                 "queue.buffering.max.kbytes": BUFFER_KB_MAX,
@@ -68,18 +110,35 @@ class TransactionalProducer:
         )
 
     def open(self) -> None:
-        """Shut out whoever had this id, and end what he left unfinished. LogUnavailable: nobody answers."""
+        """Shut out whoever had this id, and end what he left unfinished.
+
+        LogUnavailable: nobody answers. NoCoordinator: somebody does. Refused.
+        """
         with self._asking("open"):
             # A client that is not connected yet looks for its coordinator half a second later again.
             self._client.list_topics(timeout=ANSWER_SECONDS_MAX)
-            self._client.init_transactions(ANSWER_SECONDS_MAX)
+        try:
+            with self._asking("open"):
+                self._client.init_transactions(ANSWER_SECONDS_MAX)
+        except LogUnavailable as silent:
+            raise NoCoordinator(
+                f"{silent}; the broker answers, but has no coordinator for transactions: on fewer than three "
+                "brokers set transaction.state.log.replication.factor and "
+                "transaction.state.log.min.isr to their number"
+            ) from None
 
     def write(
-        self, topic: str, partition: int, entries: Sequence[Entry], consumed: TopicPartition, group: Any
+        self,
+        topic: str,
+        partition: int,
+        entries: Sequence[Entry],
+        consumed: TopicPartition | None = None,
+        group: Any = None,
     ) -> int | None:
         """Write (key, value, headers) to a lane, and the group's next offset; gives the last record's offset.
 
-        `group` is the consumer's `consumer_group_metadata()`. Fenced, or another LogError: then open anew.
+        `group` is the consumer's `consumer_group_metadata()`; without `consumed` only records are written.
+        Fenced, or another LogError: then open anew. Refused: that would not help.
         """
         last: list[int] = []
 
@@ -94,11 +153,29 @@ class TransactionalProducer:
                 # A Python call per record would cost more than sending it; the commit waits for them all.
                 told = {"on_delivery": delivered} if number == len(entries) else {}
                 self._produce(topic, value, key, partition=partition, headers=headers, **told)
-            self._client.send_offsets_to_transaction([consumed], group, ANSWER_SECONDS_MAX)
+            if consumed is not None:
+                self._client.send_offsets_to_transaction([consumed], group, ANSWER_SECONDS_MAX)
             self._client.commit_transaction(ANSWER_SECONDS_MAX)
         if entries and not last:
             raise LogUnavailable(f"{self._bootstrap}: {self.name}: no offset for the last record")
         return last[0] if last else None
+
+    def write_all(self, records: Sequence[Outgoing], point: Callable[[str], None] = lambda _: None) -> None:
+        """Write these records, whole or not at all. Fenced, or another LogError: then open anew, and look.
+
+        `point(name)` is called between the steps, so that a test can stop there.
+        """
+        with self._asking("write"):
+            self._client.begin_transaction()
+            for number, one in enumerate(records):
+                lane = _BY_KEY if one.partition is None else one.partition
+                self._produce(one.topic, one.value, one.key, partition=lane, headers=list(one.headers))
+                if not number:
+                    self._client.flush(ANSWER_SECONDS_MAX)
+                    point("after the first record")
+            self._client.flush(ANSWER_SECONDS_MAX)
+            point("before the commit")
+            self._client.commit_transaction(ANSWER_SECONDS_MAX)
 
     def close(self) -> None:
         """Drop what waits; what is unfinished ends when the id is opened again, or by its time limit."""
@@ -129,4 +206,6 @@ class TransactionalProducer:
             said = f"{self._bootstrap}: {self.name}: {what}: {error.str()}"
             if error.code() in _FENCED:
                 raise Fenced(said) from None
+            if error.code() in _REFUSED:
+                raise Refused(f"{said}; {_REFUSED[error.code()]}") from None
             raise LogUnavailable(said) from None

@@ -21,14 +21,17 @@ from models.catalogue import (
     COMMAND_TOPIC,
     DEAD_LETTER_TOPIC,
     DOMAIN_TOPICS,
+    GENERATIONS_TOPIC,
     MERGES_TOPIC,
     PROFILES_TOPIC,
+    SETTLED_TOPIC,
     SIGNALS_TOPIC,
     event_model,
     types_of,
 )
+from models.promotion import PromotionEvent
 from models.published import SnapshotEvent, TombstoneHeaders
-from models.schemas import DeadLetterEvent, MergeEvent, SchemaGenerator
+from models.schemas import DeadLetterEvent, MergeEvent, SchemaGenerator, SettledEvent
 
 ASYNCAPI = "3.0.0"
 CLOUD_EVENT = "application/cloudevents+json"
@@ -75,7 +78,15 @@ def _channels() -> tuple[_Channel, ...]:
             PROFILES_TOPIC, "send", "Every customer's profile by customer id; compacted: the latest stays.",
             (
                 _Message("customer.profile_changed", _said(SnapshotEvent), SnapshotEvent),
-                _Message("customer.profile_merged", _said(TombstoneHeaders), None, TombstoneHeaders),
+                _Message(
+                    "customer.profile_merged", "A customer that was merged away.", None, TombstoneHeaders
+                ),
+                _Message(
+                    "customer.profile_removed",
+                    "A customer that a promoted generation does not know.",
+                    None,
+                    TombstoneHeaders,
+                ),
             ),
         ),
         _Channel(SIGNALS_TOPIC, "send", "What somebody should act upon; empty until scv knows signals.", ()),
@@ -86,6 +97,14 @@ def _channels() -> tuple[_Channel, ...]:
         _Channel(
             DEAD_LETTER_TOPIC, "send", "Records that could not be folded, with the reason.",
             (_Message("scv.dead_letter", _said(DeadLetterEvent), DeadLetterEvent),),
+        ),
+        _Channel(
+            SETTLED_TOPIC, "send", "What became of dead letters: redriven or discarded, by whom and why.",
+            (_Message("scv.dead_letter_settled", _said(SettledEvent), SettledEvent),),
+        ),
+        _Channel(
+            GENERATIONS_TOPIC, "send", "Which generation readers see, from when on, by whom and why.",
+            (_Message("scv.generations", _said(PromotionEvent), PromotionEvent),),
         ),
         _Channel(AUDIT_TOPIC, "send", "Who has seen what of whom.", ()),
     )  # fmt: skip

@@ -58,5 +58,7 @@ SUMMARY_TEXT_MAX = 255
 KEPT_PER_SHOWN = 2
 # Retries of a producer arrive close together; 64 identities cost a part about 2 kB (L1).
 REPEATS_REMEMBERED = 64
+# Records that a part says where to find (L5): nearly every customer's whole life, at about 2 bytes a record.
+OFFSETS_REMEMBERED = 1_000
 # Failures after the last payment that `failures_in_a_row` can count; collections take over long before.
 FAILURES_REMEMBERED = 20

@@ -50,6 +50,16 @@ def read(topic: str, key: bytes | None, value: bytes | None, headers: Headers, l
         return Fault(Reason.TOO_DEEP, "", f"nested deeper than {DEPTH_MAX} levels")
 
 
+def envelope_of(value: bytes | None, headers: Headers) -> dict[str, Any] | Fault:
+    """The CloudEvent as one object, from either mode, whatever is wrong inside it; or why there is none."""
+    try:
+        return _envelope(value, headers)
+    except _Faulty as faulty:
+        return faulty.fault
+    except RecursionError:
+        return Fault(Reason.TOO_DEEP, "", f"nested deeper than {DEPTH_MAX} levels")
+
+
 def _read(topic: str, key: bytes | None, value: bytes | None, headers: Headers, log_us: int) -> Event:
     envelope = _envelope(value, headers)
     wire_type = envelope.get("type")
@@ -73,7 +83,11 @@ def _read(topic: str, key: bytes | None, value: bytes | None, headers: Headers, 
     shape = EVENT_TYPES[wire_type]
     ignored = _unknown_fields(shape, envelope["data"])
     occurred_us, clamped = occurred(model.time, log_us)
-    struct: Any = msgspec.convert(model.data.model_dump(), fast_struct(shape))
+    try:
+        struct: Any = msgspec.convert(model.data.model_dump(), fast_struct(shape))
+    except msgspec.ValidationError as error:
+        # The two libraries differ on a value: then it is none, and no record may end a worker.
+        raise _Faulty(Reason.WRONG_SHAPE, "/data", str(error)) from None
     return Event(
         wire_type, model.source, model.id, model.subject, occurred_us, log_us, clamped, ignored, struct
     )

@@ -27,11 +27,13 @@ TOPIC_OF_DOMAIN: Mapping[str, str] = {
 DOMAIN_TOPICS: tuple[str, ...] = ("marketing.events", "sales.events", "service.events", "billing.events")
 COMMAND_TOPIC = "identity.commands"
 DEAD_LETTER_TOPIC = "scv.dead-letters"
+SETTLED_TOPIC = "scv.dead-letters.settled"
 CHANGES_TOPIC = "scv.changes"
 MERGES_TOPIC = "customer.merges"
 PROFILES_TOPIC = "customer.profiles"
 SIGNALS_TOPIC = "customer.signals"
 AUDIT_TOPIC = "scv.audit"
+GENERATIONS_TOPIC = "scv.generations"
 
 Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
 

@@ -10,9 +10,11 @@ from models.event import EventData
 from models.fields import NAME_MAX, TEXT_MAX, Id, IdentifierType, SubjectName
 from models.link import PROGRAM_PREFIX, actor_name
 
+# More than blanks. To Python separators of files and groups are blanks, to pydantic not: named, to both.
+_WORDS = r"[^\s\x1c-\x1f]"
 # As `matcher/splink` or `E-7`; an actor under `matcher/` is a program.
-Actor = Annotated[str, Field(pattern=r"\S", max_length=NAME_MAX)]
-Why = Annotated[str, Field(pattern=r"\S", max_length=TEXT_MAX)]
+Actor = Annotated[str, Field(pattern=_WORDS, max_length=NAME_MAX)]
+Why = Annotated[str, Field(pattern=_WORDS, max_length=TEXT_MAX)]
 """In words: blanks are no reason."""
 Node = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_.-]{0,31}:[^\x00-\x1f\x7f]{1,200}$")]
 """A subject or an identifier, `type:value`."""

@@ -65,15 +65,18 @@ class SnapshotEvent(Shape):
 
 
 class TombstoneHeaders(Shape):
-    """A customer that was merged away: a record without value, a CloudEvent in binary mode."""
+    """A customer that is no more: a record without value, a CloudEvent in binary mode."""
 
     ce_specversion: Literal["1.0"]
     ce_id: SnapshotId
     ce_source: Literal["scv"]
-    ce_type: Literal["customer.profile_merged"]
+    ce_type: Annotated[
+        Literal["customer.profile_merged", "customer.profile_removed"],
+        Field(description="Merged into another, or unknown to the generation that was promoted."),
+    ]
     ce_subject: Annotated[CustomerId, Field(description="The customer id, also the record's key.")]
     ce_version: PublishedVersion
-    ce_cause: Literal["merged"]
+    ce_cause: Literal["merged", "promotion"]
     ce_mergedinto: CustomerId | SkipJsonSchema[None] = Field(
         None,
         description="The customer that it is part of by now; left out where that is not clear yet.",

@@ -50,6 +50,11 @@ class Record(NamedTuple):
         return Lane(self.topic, self.partition)
 
     @property
+    def timestamp(self) -> int:
+        """`timestamp_ms`, as the records of a worker's client call it."""
+        return self.timestamp_ms
+
+    @property
     def place(self) -> str:
         """`sales.events[5]@1042`, as errors and dead letters name a record."""
         return f"{self.topic}[{self.partition}]@{self.offset}"

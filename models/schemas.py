@@ -23,6 +23,7 @@ from models.fields import Instant, SubjectName
 from models.merge import EdgeStatus, EdgeStrength, Kind
 from models.profile import CustomerId, Profile
 from models.profile_sections import Moment
+from models.promotion import PromotionEvent
 from models.published import SnapshotEvent
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -75,6 +76,29 @@ class DeadLetterEvent(Shape):
     subject: Annotated[str, Field(description="The record's lane, as `sales.events-5`.")]
     datacontenttype: Literal["application/json"]
     data: DeadLetterData
+
+
+class SettledData(Shape):
+    """Who decided what becomes of a dead letter, and why."""
+
+    actor: str
+    reason: Annotated[str | None, Field(description="Why, in the actor's words.")]
+    topic: Annotated[str | None, Field(description="Where a redriven one went; null for a discarded one.")]
+    corrected: Annotated[bool, Field(description="Whether it was corrected before it was redriven.")]
+    keyid: Annotated[str | None, Field(description="The API key it came through; null for the command line.")]
+
+
+class SettledEvent(Shape):
+    """A record of `scv.dead-letters.settled`: what became of a dead letter, once and for all."""
+
+    specversion: Literal["1.0"]
+    id: str
+    source: Literal["scv"]
+    type: Literal["scv.dead_letter_redriven", "scv.dead_letter_discarded"]
+    time: Instant
+    subject: Annotated[str, Field(description="The dead letter's id, `sales.events-5@1042`; also the key.")]
+    datacontenttype: Literal["application/json"]
+    data: SettledData
 
 
 class MergedCustomer(Shape):
@@ -157,6 +181,11 @@ def dead_letter_schema() -> dict[str, Any]:
     return _schema(DeadLetterEvent, f"{ROOT}/dead_letter/1", "scv.dead_letter")
 
 
+def settled_schema() -> dict[str, Any]:
+    """The schema of a record of `scv.dead-letters.settled`."""
+    return _schema(SettledEvent, f"{ROOT}/settled/1", "scv.dead-letters.settled")
+
+
 def merge_schema() -> dict[str, Any]:
     """The schema of a record of `customer.merges`."""
     return _schema(MergeEvent, f"{ROOT}/merge/1", "customer.merges")
@@ -165,6 +194,11 @@ def merge_schema() -> dict[str, Any]:
 def snapshot_schema() -> dict[str, Any]:
     """The schema of a record of `customer.profiles` that has a value."""
     return _schema(SnapshotEvent, f"{ROOT}/snapshot/1", "customer.profiles")
+
+
+def promotion_schema() -> dict[str, Any]:
+    """The schema of a record of `scv.generations`."""
+    return _schema(PromotionEvent, f"{ROOT}/promotion/1", "scv.generations")
 
 
 class SchemaGenerator(GenerateJsonSchema):
@@ -186,6 +220,8 @@ def files() -> Mapping[str, str]:
         "profile.json": profile_schema(),
         "dead_letter.json": dead_letter_schema(),
         "merge.json": merge_schema(),
+        "settled.json": settled_schema(),
+        "promotion.json": promotion_schema(),
         "snapshot.json": snapshot_schema(),
     }
     for wire_type, kind in EVENT_TYPES.items():

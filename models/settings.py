@@ -28,7 +28,7 @@ from models.rules import IdentityRules, read_rules
 
 CONFIG_VARIABLE = "SCV_CONFIG"
 # Changed by hand when a change of the code changes what parts hold or what the profile says of them.
-PARTS_VERSION = 3
+PARTS_VERSION = 4
 DERIVE_VERSION = 1
 
 _HOST = r"(\[[0-9A-Fa-f:.]+\]|[^\s,:/@\[\]]+)"

@@ -14,10 +14,15 @@ from typing import Annotated, Any
 import typer
 from typer.exceptions import Abort
 
+from ops.events_cli import events_app
+from ops.export_cli import export
 from ops.failures import Exit, Failure, failure_of, one_line, traced
 from ops.http_cli import keys_app, serve
 from ops.identity_cli import identity_app
-from ops.options import ActiveGeneration, AsJson, Generation, Kafka, MetricsPort, Redis, SessionTimeout
+from ops.letters_cli import letters_app
+from ops.options import AsJson, Generation, Kafka, MetricsPort, Redis, SessionTimeout
+from ops.rebuild_cli import reassemble, rebuild_app, sweep
+from ops.replay_cli import inspect, verify
 
 app = typer.Typer(
     name="scv", no_args_is_help=True, rich_markup_mode="rich", pretty_exceptions_enable=False,
@@ -29,6 +34,9 @@ topics_app = typer.Typer(no_args_is_help=True, help="The topics of the event log
 app.add_typer(topics_app, name="topics")
 app.add_typer(identity_app, name="identity")
 app.add_typer(keys_app, name="keys")
+app.add_typer(events_app, name="events")
+app.add_typer(letters_app, name="dead-letters")
+app.add_typer(rebuild_app, name="rebuild")
 
 
 @app.command()
@@ -123,6 +131,9 @@ def worker(
 
 
 app.command("serve")(serve)
+app.command("export")(export)
+app.command("sweep")(sweep)
+app.command("reassemble")(reassemble)
 
 
 @topics_app.command("create")
@@ -204,36 +215,8 @@ def import_file(
     )
 
 
-@app.command()
-def inspect(
-    names: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="NAME...", help="crm:4711, phone:…, email:…, order:O-8, cus_…", show_default=False
-        ),
-    ],
-    sections: Annotated[
-        str | None, typer.Option(metavar="A,B", help="Only these sections, such as billing,service.")
-    ] = None,
-    redis: Redis = None,
-    generation: ActiveGeneration = None,
-    as_json: AsJson = False,
-) -> int:
-    """Show a customer's profile, found by any subject, identifier, reference or customer id.
-
-    Several names at once must agree on one customer. Several customers that
-    answer are listed, with the reasons of each; when there is none the exit
-    code is 4. An old id leads to the customer that it was merged into.
-
-    \b
-    Examples:
-      scv inspect crm:4711
-      scv inspect "phone:+49 30 901820" --sections summary,billing
-      scv inspect email:ada@example.com order:O-8 --json
-    """
-    from ops.inspecting import run_inspect
-
-    return run_inspect(names, sections=sections, redis=redis, generation=generation, as_json=as_json)
+app.command("inspect")(inspect)
+app.command("verify")(verify)
 
 
 @app.command()

@@ -22,7 +22,7 @@ from eventlog.topics import DEAD_LETTERS, link_log
 from models.catalogue import DOMAIN_TOPICS
 from ops.ada import SUBJECT as ADA
 from ops.answers import say, say_json, show, width
-from ops.demo_identity import tell_identity
+from ops.demo_identity import OFFICE, tell_identity
 from ops.demo_tries import suggest
 from ops.failures import Exit, Failure
 from ops.import_map import load_map
@@ -63,7 +63,7 @@ def run_demo(*, customers: int, seed: int, headless: bool, as_json: bool) -> int
                 return Exit.OK
             installation.start_http()
             if not as_json:
-                suggest(installation)
+                suggest(installation, shared=bool(looked_up(installation, OFFICE).candidates))
             # Only now: on two cores it would take from the folding what somebody is waiting for.
             installation.start_publisher()
             stay(installation)

@@ -7,6 +7,7 @@ Invariants:
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from ops.answers import say
@@ -33,8 +34,8 @@ def curl(event: dict[str, Any]) -> str:
     return f"curl -s {headers} -d '{json.dumps(event)}' $HTTP/v1/events"
 
 
-def suggest(installation: Installation) -> None:
-    """Say where the page is, and what to try."""
+def suggest(installation: Installation, *, shared: bool) -> None:
+    """Say where the page is, and what to try. `shared`: whether the office with its one phone is there."""
     office, nora = OFFICE.replace(":", "=", 1), NORA.replace(":", "=", 1)
     say()
     say_page(installation, ADAS_CALL)
@@ -49,19 +50,25 @@ def suggest(installation: Installation) -> None:
     say("2. An event lands live. Ada pays, while her page is open; nothing moves until you press N:")
     say(f"   {curl(PAID)}")
     say("3. A phone that many share. Ctrl+K on the page, or open this: nobody is picked silently.")
-    say(f"   {installation.http}/agent#{office}")
+    say(
+        f"   {installation.http}/agent#{office}"
+        if shared
+        else "   (Where more people live: --customers 300.)"
+    )
     say("4. A merge and its unmerge. Open Nora, then say that she is Ada, and that she is not:")
     say(f"   {installation.http}/agent#{nora}")
     say(f'   scv identity link crm:4711 {NORA} --actor E-7 --reason "trying it"')
     say(f'   scv identity unlink crm:4711 {NORA} --actor E-7 --reason "she is not"')
-    say("5. A broken event: refused, with the field and the reason; in Kafka it would be a dead letter:")
-    say(f"   {curl(BROKEN)}")
+    say("5. Last month's view, of the same number; and why a figure is what it is:")
+    month_ago = (datetime.now(UTC) - timedelta(days=30)).strftime("%Y-%m-%dT00:00:00Z")
+    say(f'   scv inspect "phone:+49 30 901820" --as-of {month_ago}')
+    say("   scv inspect crm:4711 --explain billing.balances")
     say(
-        "6. The same answers without the page: from a terminal, as JSON, and why four names are one customer:"
+        "6. A broken event: refused over HTTP, with the field and the reason; from Kafka it is a dead letter:"
     )
-    say('   scv inspect "phone:+49 30 901820"')
-    say("   scv inspect order:O-8 --sections summary,sales --json")
-    say(f"   scv identity show {NORA}")
+    say(f"   {curl(BROKEN)}")
+    say("   scv dead-letters list         # docs/dead-letters.md: correct one, and write it again")
     say()
-    say(f"More: {installation.http}/docs describes HTTP, scv doctor --probe looks after it all.")
+    say(f"More: {installation.http}/docs describes HTTP, scv identity show {NORA} says why she is one;")
+    say("scv doctor --probe looks after it all.")
     say("Ctrl-C ends the demo; nothing is kept.")

@@ -59,10 +59,11 @@ def failure_of(error: BaseException) -> Failure:
     from stores.connection import StoreUnfit
     from stores.embedded import StoreNotStarted
     from stores.store import StoreAway, StoreBroken
+    from streams.promotions import PromotionRefused
 
     if isinstance(error, NotAName):
         return Failure(Exit.USAGE, str(error))
-    if isinstance(error, StoreUnfit):
+    if isinstance(error, StoreUnfit | PromotionRefused):
         return Failure(Exit.REFUSED, str(error))
     if isinstance(error, StoreAway | redis_client.ConnectionError | redis_client.TimeoutError):
         return Failure(Exit.AWAY, f"{error}; is Redis running there? `scv doctor` says what is reachable")

@@ -32,37 +32,38 @@ def run_inspect(
     from stores.reading import ProfileReader
 
     settings = settings_with(redis=redis, generation=generation)
-    wanted = _sections(sections)
+    wanted = sections_of(sections)
     reader = ProfileReader(settings.redis, generation)
     try:
         answer = lookup(reader, names, settings.identity_rules, wanted)
         active = reader.active_generation()
     finally:
         reader.close()
-    profile = _only(answer.profile, wanted)
+    profile = only(answer.profile, wanted)
     if as_json:
         say_json({**answer._asdict(), "profile": profile})
         return Exit.NOT_FOUND if answer.match == "none" else Exit.OK
     if answer.match == "none":
-        raise Failure(Exit.NOT_FOUND, f"{settings.redis_shown}: {_nobody(names, answer, active)}")
+        raise Failure(Exit.NOT_FOUND, f"{settings.redis_shown}: {nobody(names, answer, active)}")
     if profile is None:
-        _tell_candidates(names, answer.candidates)
+        tell_candidates(names, answer.candidates)
     else:
         from ops.portrait import portrait
 
         show(portrait(profile, datetime.now(UTC).astimezone(), width()))
-    _tell_names(answer)
+    tell_names(answer)
     return Exit.OK
 
 
-def _only(profile: dict[str, Any] | None, wanted: tuple[str, ...] | None) -> dict[str, Any] | None:
+def only(profile: dict[str, Any] | None, wanted: tuple[str, ...] | None) -> dict[str, Any] | None:
     """The profile's head with the sections wanted: one that was not asked for must not look empty."""
     if profile is None or wanted is None:
         return profile
     return {name: value for name, value in profile.items() if name in HEAD or name in wanted}
 
 
-def _sections(text: str | None) -> tuple[str, ...] | None:
+def sections_of(text: str | None) -> tuple[str, ...] | None:
+    """The sections that an option names, None for all. Failure."""
     if text is None:
         return None
     from models.profile import Profile
@@ -77,7 +78,8 @@ def _sections(text: str | None) -> tuple[str, ...] | None:
     return chosen
 
 
-def _nobody(names: Sequence[str], answer: Answer, active: str | None) -> str:
+def nobody(names: Sequence[str], answer: Answer, active: str | None) -> str:
+    """Why these names lead to nobody."""
     where = f"generation {active}" if active else "the store, which holds no view yet: is a worker running?"
     known = [name for name in names if name not in answer.unknown]
     if active and known:
@@ -89,7 +91,7 @@ def _listed(names: Sequence[str]) -> str:
     return " or ".join(repr(name) for name in dict.fromkeys(names))
 
 
-def _tell_names(answer: Answer) -> None:
+def tell_names(answer: Answer) -> None:
     """The names that did not lead where the person thought they would."""
     from ops.portrait import printable
 
@@ -99,7 +101,8 @@ def _tell_names(answer: Answer) -> None:
         say(f"Nobody is known as {printable(name)!r}; the answer rests on the other names.")
 
 
-def _tell_candidates(names: Sequence[str], candidates: list[dict[str, Any]]) -> None:
+def tell_candidates(names: Sequence[str], candidates: list[dict[str, Any]]) -> None:
+    """A table of the customers that answer, with the reasons of each."""
     from rich.table import Table
     from rich.text import Text
 

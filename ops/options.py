@@ -40,3 +40,10 @@ MetricsPort = Annotated[
         max=65_535,
     ),
 ]
+From = Annotated[
+    str | None,
+    typer.Option("--from", metavar="T", help="Logged at or after: 2026-03-01T10:42:07Z, 2026-03-01, 90m."),
+]
+To = Annotated[str | None, typer.Option("--to", metavar="T", help="Logged before, as --from.")]
+Limit = Annotated[int, typer.Option("--limit", metavar="N", help="At most so many.", min=1, max=100_000)]
+Execute = Annotated[bool, typer.Option("--execute", help="Do it; without it only the plan is printed.")]

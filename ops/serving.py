@@ -7,8 +7,12 @@ Invariants:
 
 from __future__ import annotations
 
+import gc
 import logging
+import resource
 import sys
+import time
+from functools import partial
 from pathlib import Path
 
 from ops.answers import say
@@ -17,6 +21,10 @@ from ops.failures import Exit, Failure
 from ops.up import Stopped, heed_sigterm
 
 SWITCH_SECONDS = 0.001
+# Beside connections of clients: to brokers and store, libraries, the file of keys.
+FILES_BESIDE = 200
+
+_log = logging.getLogger("scv.http")
 
 
 def run_serve(
@@ -25,6 +33,7 @@ def run_serve(
     """Serve until SIGTERM or Ctrl-C."""
     from api.app import create_app
     from api.keys import KeysUnreadable, read_keys
+    from api.protocol import CONNECTIONS_MAX
     from api.server import Server
     from api.services import Plan
 
@@ -39,19 +48,23 @@ def run_serve(
             f"{settings.http_keys}: no API keys, so nobody could ask: `scv keys create --scope profile:read`",
         )
     log_to_stderr()
+    _allow_files(CONNECTIONS_MAX + FILES_BESIDE)
     plan = Plan(
         settings.kafka,
         settings.redis,
         settings.http_keys,
         settings.identity_rules,
         settings.http_requests_per_second,
+        settings.trust,
+        settings.config,
+        settings.shape,
     )
     address = f"http://{_shown(settings.http_host)}:{settings.http_port}"
     server = Server(
         create_app(plan),
         settings.http_host,
         settings.http_port,
-        started=lambda: say(f"ready: {address}, what it offers at {address}/docs"),
+        started=partial(_started, address),
     )
     heed_sigterm()
     # A thread that audits or listens may keep the interpreter so long from an answer; 5 ms without it.
@@ -69,6 +82,24 @@ def run_serve(
     return Exit.OK
 
 
+def _allow_files(wanted: int) -> None:
+    """Let this process have so many files open: shells give 1,024, and may give more to whoever asks."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return
+    most = wanted if hard == resource.RLIM_INFINITY else min(hard, wanted)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    if most < wanted:
+        _log.warning("only %d files may be open here, %d are wanted: raise `ulimit -n`", most, wanted)
+
+
+def _started(address: str) -> None:
+    # What is there now stays: looking through it for garbage would hold up answers for tens of milliseconds.
+    gc.collect()
+    gc.freeze()
+    say(f"ready: {address}, what it offers at {address}/docs")
+
+
 def _shown(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
@@ -79,9 +110,22 @@ def log_to_stderr() -> None:
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging._srcfile = None  # type: ignore[attr-defined]
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    handler.setFormatter(_Formatter("%(asctime)s %(levelname)s %(message)s"))
     for name, level in (("scv.http", logging.INFO), ("scv.eventlog", logging.WARNING)):
         logger = logging.getLogger(name)
         logger.addHandler(handler)
         logger.setLevel(level)
         logger.propagate = False
+
+
+class _Formatter(logging.Formatter):
+    """As the library's, with the date and time of a second made once and not for each of its lines."""
+
+    _second, _text = 0, ""
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802 - theirs
+        second = int(record.created)
+        if second != self._second:
+            self._second = second
+            self._text = time.strftime(self.default_time_format, time.localtime(second))
+        return f"{self._text},{int(record.msecs):03d}"

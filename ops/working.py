@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import nullcontext
 
-from eventlog.topics import CHANGES, PROFILES, topic_plan
+from eventlog.topics import CHANGES, GENERATIONS, PROFILES, topic_plan
 from models.settings import Settings
 from ops.answers import say, say_json
 from ops.configured import settings_with
@@ -61,6 +61,7 @@ def run_worker(
     )
     refuse_unfit_store(settings)
     refuse_missing_topics(settings)
+    refuse_unbuilt(settings)
     with PublisherBeside(settings) if publish else nullcontext():
         # Last, because it imports Faust: a wrong address is told at once.
         from streams.worker import run
@@ -73,7 +74,7 @@ def run_publisher(*, kafka: str | None, redis: str | None, session_timeout_secon
     settings = settings_with(kafka=kafka, redis=redis, session_timeout_seconds=session_timeout_seconds)
     refuse_unfit_store(settings)
     # A publisher knows no generation: link logs are not its business.
-    refuse_missing_topics(settings, (CHANGES, PROFILES))
+    refuse_missing_topics(settings, (CHANGES, PROFILES, GENERATIONS))
     yield_to_folding()
     from streams.publishing import run
 
@@ -104,6 +105,24 @@ def refuse_unfit_store(settings: Settings) -> None:
         ) from None
     finally:
         client.close()
+
+
+def refuse_unbuilt(settings: Settings) -> None:
+    """Failure while a rebuild of this generation has not come to the point from where workers follow."""
+    from stores.connection import connect
+    from stores.rebuilding import READABLE, Rebuilds
+
+    client = connect(settings.redis)
+    try:
+        rebuild = Rebuilds(client).get(settings.generation)
+    finally:
+        client.close()
+    if rebuild is not None and rebuild.state not in READABLE:
+        name = settings.generation
+        raise Failure(
+            Exit.REFUSED,
+            f"generation {name} is not built yet ({rebuild.state}); `scv rebuild status --generation {name}`",
+        )
 
 
 def refuse_missing_topics(settings: Settings, needed: Sequence[str] = ()) -> None:

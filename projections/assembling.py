@@ -183,7 +183,7 @@ def _touched(members: Sequence[Member], view: View) -> set[int]:
 def _section(place: int, members: Sequence[Member], view: View, sections: dict[str, bytes]) -> bool:
     """Make a section again; whether it has other facts for the summary than before."""
     section = SECTIONS[place]
-    states = _merged(members, place)
+    states = merged(members, place)
     rendered = section.rendered(states)
     if place == _IDENTITY:
         if view.placed != ALONE:
@@ -203,7 +203,7 @@ def _section(place: int, members: Sequence[Member], view: View, sections: dict[s
     return True
 
 
-def _merged(members: Sequence[Member], place: int) -> list[Any]:
+def merged(members: Sequence[Member], place: int) -> list[Any]:
     """One section of all members: merged over lanes, the subject noted where it shows, then over subjects."""
     section = SECTIONS[place]
     states = [

@@ -16,6 +16,7 @@ from models.link import LinkFact
 from models.marketing import ProfileUpdated, RelationshipStated
 from projections.identity import IDENTIFIERS, Identity
 from projections.lists import stated_identifiers
+from projections.offsets import extended
 from projections.parts import (
     PLACE,
     SECTIONS,
@@ -64,6 +65,7 @@ class Fold:
         self.projection, self.part, self.subject, self.lane = projection, part, subject, lane
         self.revision, self.changed, self.recent = part.revision, list(part.changed), part.recent
         self.seen = copied(part.seen)
+        self.offsets: list[int] = []
         self.live: dict[int, list[Any]] = {}
         self.facts: list[LinkFact] = []
         self.references: set[str] = set()
@@ -73,6 +75,7 @@ class Fold:
         if self.revision == 0:
             self.facts.append(LinkFact(self.subject, self.lane, offset, event.log_us))
         self.revision += 1
+        self.offsets.append(offset)
         mine = digest(event.source, event.id)
         if is_repeat(self.recent, mine):
             return
@@ -123,8 +126,9 @@ class Fold:
                 self.facts.append(LinkFact(self.subject, self.lane, offset, event.log_us, name, verified))
 
     def finish(self) -> Part:
-        """The part after all events added."""
+        """The part after all events added; at least one was."""
         sections = list(self.part.sections)
         for place, states in self.live.items():
             sections[place] = SECTIONS[place].pack(states)
-        return Part(self.revision, self.changed, self.recent, sections, self.seen)
+        offset, gaps = extended(self.part, self.offsets)
+        return Part(self.revision, self.changed, self.recent, sections, self.seen, offset, gaps)

@@ -6,7 +6,7 @@ Invariants:
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 
 _1970 = date(1970, 1, 1).toordinal()
@@ -38,6 +38,22 @@ def rfc3339(at_us: int) -> str:
 def _day(days: int) -> str:
     """The date so many days after 1970-01-01."""
     return date.fromordinal(_1970 + days).isoformat()
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def instant_of(text: str) -> int:
+    """Microseconds since 1970 of an RFC 3339 instant with its offset; a date alone is its midnight in UTC.
+
+    ValueError for anything else.
+    """
+    at = datetime.fromisoformat(text)
+    if at.tzinfo is None:
+        if "T" in text or ":" in text:
+            raise ValueError("an instant has an offset, as 2026-03-01T10:00:00Z")
+        at = at.replace(tzinfo=UTC)
+    return (at - _EPOCH) // timedelta(microseconds=1)
 
 
 def instant_or_none(at_us: int | None) -> str | None:

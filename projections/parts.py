@@ -48,7 +48,8 @@ class Part(msgspec.Struct, array_like=True, gc=False):
 
     `revision`: records ever folded. `changed`: per section, the revision of the record that touched it last,
     so that equal numbers mean equal bytes. `recent`: digests of the last 64 events.
-    `seen`: what every event adds to.
+    `seen`: what every event adds to. `offset`: of the last record; `gaps`: back to those before it, as
+    `projections.offsets` reads them.
     """
 
     revision: int
@@ -56,6 +57,8 @@ class Part(msgspec.Struct, array_like=True, gc=False):
     recent: bytes
     sections: list[bytes | None]
     seen: Seen | None = None
+    offset: int = -1
+    gaps: bytes = b""
 
 
 _encoder = msgspec.msgpack.Encoder()

@@ -3,8 +3,8 @@
 Invariants:
 - The record's data is the document of profile.json, its sections byte for byte those of the store.
 - The id is a hash of customer and published version: a repeat is recognisable.
-- A customer that was merged away gets a record without value, which compaction understands; what it means
-  stands in its headers, as a CloudEvent in binary mode.
+- A customer that was merged away, or that a promoted generation has not, gets a record without value, which
+  compaction understands; what it means stands in its headers, as a CloudEvent in binary mode.
 - A record is always small enough for Kafka to take: a profile beyond that is named, not carried.
 """
 
@@ -21,7 +21,9 @@ from projections.assembling import DOCUMENT_ORDER, RESERVED, SCHEMA_VERSION
 
 SOURCE = "scv"
 CHANGED = "customer.profile_changed"
-MERGED = "customer.profile_merged"
+# By the state of a customer that is no more.
+GONE = {"merged": "customer.profile_merged", "removed": "customer.profile_removed"}
+REMOVED = "removed"
 CONTENT_TYPE = b"application/cloudevents+json"
 # Bookkeeping: it differs in every version, and would say nothing among the sections that changed.
 UNTOLD = frozenset({"meta"})
@@ -142,7 +144,8 @@ def read_snapshot(value: bytes | None, headers: Sequence[tuple[str, bytes | None
         version = told.get("ce_version")
         if version is None:
             raise ValueError("a record without value and without a version in its headers")
-        return Told(PublishedVersion.parse(version), "merged", {}, ())
+        states = [state for state, kind in GONE.items() if kind == told.get("ce_type")]
+        return Told(PublishedVersion.parse(version), states[0] if states else "merged", {}, ())
     envelope = _read_envelope(value)
     sections = {name: bytes(raw) for name, raw in envelope.data.items() if name in DOCUMENT_ORDER}
     changed = tuple(name for name in envelope.changed.split(",") if name)
@@ -166,7 +169,7 @@ def _attributes(snapshot: Snapshot, kind: str) -> dict[str, Any]:
 
 
 def _tombstone_headers(snapshot: Snapshot) -> list[tuple[str, bytes]]:
-    attributes = _attributes(snapshot, MERGED)
+    attributes = _attributes(snapshot, GONE[snapshot.state])
     if snapshot.merged_into is not None:
         attributes["mergedinto"] = snapshot.merged_into
     return [(f"ce_{name}", value.encode()) for name, value in attributes.items()]

@@ -7,6 +7,8 @@ Invariants:
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.resources import files
 from typing import Any
 
@@ -14,10 +16,10 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from stores.keys import ACTIVE, Keys
+from stores.keys import Keys
+from stores.store import StoreAway
 
 LEAST_VERSION = (7, 0)
-FIRST_PROMOTION = 1
 
 
 class StoreUnfit(Exception):
@@ -57,6 +59,15 @@ def connect(url: str, answer_seconds: float = 5.0) -> redis.Redis:
     return redis.Redis(connection_pool=pool)
 
 
+@contextmanager
+def asking(what: str) -> Iterator[None]:
+    """Turns whatever the client raises into `StoreAway`: for those who begin anew after any failure."""
+    try:
+        yield
+    except redis.RedisError as error:
+        raise StoreAway(f"Redis did not answer ({what}): {error}") from None
+
+
 def install_functions(client: redis.Redis) -> None:
     """Load the server-side functions of this version of scv, in place of any other."""
     client.execute_command(
@@ -80,7 +91,10 @@ def check_server(client: redis.Redis) -> None:
 
 
 def claim_generation(client: redis.Redis, generation: str, shape: str) -> None:
-    """Make the generation known, active if it is the first; StoreUnfit when its parts have another shape."""
+    """Make the generation known; StoreUnfit when its parts have another shape.
+
+    Readers do not see it by that: `streams.promotions` makes it the active one.
+    """
     keys = Keys(generation)
     client.set(keys.shape, shape, nx=True)
     stored: Any = client.get(keys.shape)
@@ -90,4 +104,3 @@ def claim_generation(client: redis.Redis, generation: str, shape: str) -> None:
             f"(shape {stored.decode()}, now {shape}); "
             "set SCV_GENERATION to a new one, or put the settings back"
         )
-    client.set(ACTIVE, f"{generation} {FIRST_PROMOTION}", nx=True)

@@ -121,6 +121,22 @@ local function put(keys, args)
   return answers
 end
 
+-- The same profile, derived by other settings: KEYS = profile…  ARGV per key: version, founder, writer, number of sections, then
+-- name and JSON of each. Written only where the stored version is this one; gives per key 1, or 0.
+local function rewrite(keys, args)
+  local answers, at = {}, 1
+  for i = 1, #keys do
+    local sections, count = {}, tonumber(args[at + 3])
+    for j = 1, 2 * count do sections[j] = args[at + 3 + j] end
+    local stored = redis.call('HMGET', keys[i], 'version', 'founder', 'state')
+    local same = stored[1] == args[at] and stored[2] == args[at + 1] and stored[3] == 'live'
+    if same then redis.call('HSET', keys[i], 'writer', args[at + 2], unpack(sections)) end
+    answers[i] = same and 1 or 0
+    at = at + 4 + 2 * count
+  end
+  return answers
+end
+
 -- What the identity writer has found out: KEYS = member or ids…  ARGV per key: stamp, value. A later stamp stays.
 local function place(keys, args)
   for i = 1, #keys do
@@ -302,6 +318,7 @@ redis.register_function('scv_close', close)
 redis.register_function{ function_name = 'scv_members', callback = members, flags = { 'no-writes' } }
 redis.register_function('scv_note', note)
 redis.register_function('scv_put', put)
+redis.register_function('scv_rewrite', rewrite)
 redis.register_function('scv_place', place)
 redis.register_function('scv_index', index)
 redis.register_function{ function_name = 'scv_lookup', callback = lookup, flags = { 'no-writes' } }

@@ -73,3 +73,13 @@ class Keys:
     def shape(self) -> str:
         """String: hash of everything that shapes this generation's parts."""
         return f"{self.prefix}shape"
+
+    @property
+    def rebuild(self) -> str:
+        """Hash: how far the rebuild of this generation is; `stores.rebuilding`."""
+        return f"{self.prefix}rebuild"
+
+    @property
+    def rebuilder(self) -> str:
+        """String: which process is at the rebuild now."""
+        return f"{self.prefix}rebuilder"

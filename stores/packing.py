@@ -17,7 +17,7 @@ from models.settings import PARTS_VERSION
 
 # Below this, what a frame costs by itself eats up what it saves; nodes of the graph mostly are.
 PLAIN_BYTES_MAX = 200
-# Of the layout before it left 18.3 % of 8,233 parts; one twice as long 18.0, one half as long 18.5.
+# Of an earlier layout it left 18.3 % of 8,233 parts; one twice as long 18.0, one half as long 18.5.
 DICTIONARY_BYTES = 16 * 1024
 # A part has bounded lists only: far above any, far below what would hurt.
 PART_BYTES_MAX = 64 * 1024 * 1024

@@ -28,11 +28,11 @@ local function published(keys, args)
   return written
 end
 
--- Up to where that is complete: KEYS = cursor  ARGV = expected offset ('' for none), new one. Gives 1, or 0 and writes
--- nothing: somebody else publishes here, or the store went back.
+-- Up to where that is complete: KEYS = cursor  ARGV = expected offset ('' for none), new one, then other fields of the lane
+-- with what they become. Gives 1, or 0 and writes nothing: somebody else publishes here, or the store went back.
 local function mark(keys, args)
   if (redis.call('HGET', keys[1], 'published') or '') ~= args[1] then return 0 end
-  redis.call('HSET', keys[1], 'published', args[2])
+  redis.call('HSET', keys[1], 'published', unpack(args, 2))
   return 1
 end
 

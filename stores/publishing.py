@@ -3,22 +3,21 @@
 Invariants:
 - What is stored as published is never replaced by an older version, whoever comes late.
 - The cursor of a lane says up to which offset of `customer.profiles` what was published is stored here. It is
-  written last, and only if it stands where it was expected: a store that went back is noticed.
+  written last, and only if it stands where it was expected: a store that went back is noticed. So is whatever
+  else is kept of a lane.
 - Whatever goes wrong is `StoreAway`: the publisher takes its lanes anew, and nothing is lost by it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import Any, NamedTuple
 
-import redis
-
 from projections.snapshot import PublishedVersion, Told
-from stores.connection import connect
+from stores.connection import asking, connect
 from stores.keys import ACTIVE, Keys
+from stores.promotion import Active, parse_active
 from stores.reading import GenerationView, StoredProfile
 from stores.store import StoreAway
 
@@ -27,13 +26,6 @@ ANSWER_SECONDS = 30.0
 KEYS_PER_CALL = 256
 # What a client that was away for a moment catches up with; about 150 bytes each.
 FEED_ENTRIES_MAX = 100_000
-
-
-class Active(NamedTuple):
-    """The generation that readers see, and the number of its promotion."""
-
-    generation: str
-    promotion: int
 
 
 class Known(NamedTuple):
@@ -51,6 +43,26 @@ class Found(NamedTuple):
     known: Known | None
 
 
+class Walk(NamedTuple):
+    """How far a lane's customers are published anew after a promotion: which of its notices are left."""
+
+    promotion: int
+    next_offset: int
+    end_offset: int
+
+
+class LaneState(NamedTuple):
+    """What is kept of a lane. `published` is its cursor; None where there is none yet, or the store lost it.
+
+    `walked` is the promotion as of which all its customers were published, 0 where that is not known; `walk`
+    is what is under way to a later one.
+    """
+
+    published: int | None
+    walked: int = 0
+    walk: Walk | None = None
+
+
 class FeedEntry(NamedTuple):
     """What a follower of `{feed}:changes` is told."""
 
@@ -66,7 +78,7 @@ def published_key(customer_id: str) -> str:
 
 
 def cursor_key(lane: str) -> str:
-    """Hash: `published`, the offset of `customer.profiles` up to which what was published is stored."""
+    """Hash: `published`, the offset of `customer.profiles` up to which that is stored; `walked`, `walk`."""
     return f"scv:publisher:{{{lane}}}"
 
 
@@ -79,17 +91,39 @@ class PublishingStore:
     def prepare(self) -> None:
         """Install the server-side functions; harmless when they are there."""
         code = files("stores").joinpath("publishing.lua").read_bytes()
-        with _asking("FUNCTION LOAD"):
+        with asking("FUNCTION LOAD"):
             self._client.execute_command("FUNCTION", "LOAD", "REPLACE", code)
+
+    def promoted(self) -> Active | None:
+        """The generation that is published; None while there is none."""
+        with asking("scv:active"):
+            stored = self._client.get(ACTIVE)
+        return None if stored is None else parse_active(stored)
 
     def active(self) -> Active:
         """The generation that is published. StoreAway while there is none."""
-        with _asking("scv:active"):
-            stored = self._client.get(ACTIVE)
-        if stored is None:
+        if (active := self.promoted()) is None:
             raise StoreAway("Redis holds no generation yet; start `scv worker`")
-        generation, promotion = stored.decode().split()
-        return Active(generation, int(promotion))
+        return active
+
+    def unpublished(
+        self, active: Active, customer_ids: Sequence[str], lane: str
+    ) -> tuple[list[str], int | None]:
+        """Those of whom there may be something to tell, by their versions alone; and the lane's cursor.
+
+        While a generation is built, and in a walk that was begun before, most are published as they are.
+        """
+        keys = Keys(active.generation)
+        pipe = self._client.pipeline(transaction=False)
+        for customer_id in customer_ids:
+            pipe.hget(keys.profile(customer_id), "version")
+            pipe.hget(published_key(customer_id), "version")
+        pipe.hget(cursor_key(lane), "published")
+        with asking("what was published"):
+            *versions, cursor = pipe.execute()
+        named = zip(customer_ids, versions[::2], versions[1::2], strict=True)
+        left = [one for one, now, known in named if _may_be_told(active, now, known)]
+        return left, None if cursor is None else int(cursor)
 
     def read(
         self, active: Active, customer_ids: Sequence[str], lane: str
@@ -97,7 +131,7 @@ class PublishingStore:
         """These customers; and the lane's cursor, read after them: where it stands they were complete."""
         view = GenerationView(self._client, active.generation)
         pipe = self._client.pipeline(transaction=False)
-        with _asking("what was published"):
+        with asking("what was published"):
             for customer_id in customer_ids:
                 pipe.hgetall(published_key(customer_id))
             published = pipe.execute()
@@ -113,20 +147,17 @@ class PublishingStore:
         """The customer that each of these merged ones stands for now; those only of whom that is clear."""
         if not merged:
             return {}
-        with _asking("whom merged customers stand for"):
+        with asking("whom merged customers stand for"):
             now = GenerationView(self._client, active.generation).follow(merged).now
         return {one: ends[0] for one, ends in now.items() if len(ends) == 1 and ends[0] != one}
 
-    def cursors(self, lanes: Sequence[str]) -> dict[str, int | None]:
-        """The cursor of each lane; None where nothing was published yet, or the store lost it."""
+    def lanes(self, lanes: Sequence[str]) -> dict[str, LaneState]:
+        """What is kept of each lane."""
         pipe = self._client.pipeline(transaction=False)
         for lane in lanes:
-            pipe.hget(cursor_key(lane), "published")
-        with _asking("cursors"):
-            return {
-                lane: None if stored is None else int(stored)
-                for lane, stored in zip(lanes, pipe.execute(), strict=True)
-            }
+            pipe.hmget(cursor_key(lane), "published", "walked", "walk")
+        with asking("lanes of the publisher"):
+            return {lane: _lane_state(*stored) for lane, stored in zip(lanes, pipe.execute(), strict=True)}
 
     def note(self, published: Mapping[str, Told], generation: str | None, feed: Sequence[FeedEntry]) -> None:
         """Store what was published, and tell the followers of this generation."""
@@ -147,19 +178,37 @@ class PublishingStore:
                 "sections": ",".join(entry.sections),
             }  # fmt: skip
             pipe.xadd(Keys(generation or "").feed, fields, maxlen=FEED_ENTRIES_MAX, approximate=False)
-        with _asking("scv_published"):
+        with asking("scv_published"):
             pipe.execute()
 
-    def mark(self, lane: str, expected: int | None, offset: int) -> bool:
-        """Move a lane's cursor; False when it does not stand where it was expected."""
-        with _asking("scv_mark"):
-            before = "" if expected is None else expected
-            answer = self._client.execute_command("FCALL", "scv_mark", 1, cursor_key(lane), before, offset)
+    def mark(
+        self, lane: str, expected: int | None, offset: int, *, walk: Walk | None = None, walked: int = 0
+    ) -> bool:
+        """Move a lane's cursor, and store what else is given; False when it is not where it was expected."""
+        more: list[Any] = []
+        if walk is not None:
+            more += ("walk", " ".join(map(str, walk)))
+        if walked:
+            more += ("walked", walked)
+        before = "" if expected is None else expected
+        with asking("scv_mark"):
+            answer = self._client.execute_command(
+                "FCALL", "scv_mark", 1, cursor_key(lane), before, offset, *more
+            )
         return answer == 1
 
     def close(self) -> None:
         """Let go of the connection."""
         self._client.close()
+
+
+def _may_be_told(active: Active, now: bytes | None, known: bytes | None) -> bool:
+    if known is None:
+        return now is not None
+    published = PublishedVersion.parse(known.decode())
+    if now is None or published.promotion > active.promotion:
+        return published.promotion != active.promotion
+    return published < PublishedVersion.parse(f"{active.promotion}.{now.decode()}")
 
 
 def _known(fields: Mapping[bytes, bytes]) -> Known | None:
@@ -170,9 +219,9 @@ def _known(fields: Mapping[bytes, bytes]) -> Known | None:
     return Known(version, state, held)
 
 
-@contextmanager
-def _asking(what: str) -> Iterator[None]:
-    try:
-        yield
-    except redis.RedisError as error:
-        raise StoreAway(f"Redis did not answer ({what}): {error}") from None
+def _lane_state(published: bytes | None, walked: bytes | None, walk: bytes | None) -> LaneState:
+    return LaneState(
+        None if published is None else int(published),
+        int(walked or 0),
+        None if walk is None else Walk(*map(int, walk.split())),
+    )

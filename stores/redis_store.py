@@ -8,7 +8,7 @@ Invariants:
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
@@ -79,23 +79,31 @@ def _number(raw: bytes | None) -> int:
 class RedisStore:
     """The worker's store (`stores.store.Store`) for one generation."""
 
-    def __init__(self, url: str, generation: str, shared_above: int, shape: str | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        generation: str,
+        shared_above: int,
+        shape: str | None = None,
+        begin: Callable[[], None] = lambda: None,
+    ) -> None:
         self.keys = Keys(generation)
         self.shared_above = shared_above
-        self.shape = shape
+        self.shape, self._begin = shape, begin
         self._client = connect(url, ANSWER_SECONDS)
         self._packing = Packing()
 
     def prepare(self) -> None:
         """Install the server-side functions; harmless when they are there.
 
-        With a `shape`, claim the generation again, too: a store that came back empty must be found by readers
-        before any worker is started anew. StoreUnfit when another shape has claimed it meanwhile.
+        With a `shape`, claim the generation again, too, and `begin`: in a store that came back empty readers
+        must find their way before any worker is started anew. StoreUnfit when another shape has claimed it.
         """
         with _asking("FUNCTION LOAD"):
             install_functions(self._client)
             if self.shape is not None:
                 claim_generation(self._client, self.keys.generation, self.shape)
+        self._begin()
 
     def _pipe(self) -> Pipe:
         return Pipe(self._client)
@@ -243,6 +251,20 @@ class RedisStore:
                     "id; build a new generation and report this"
                 )
         return answers
+
+    def rewrite(self, profiles: Sequence[ProfileWrite]) -> list[bool]:
+        """Write whole profiles again at the version that they have; False where another one is stored."""
+        pipe = self._pipe()
+        for chunk in _chunks(profiles, KEYS_PER_CALL):
+            keys = [self.keys.profile(one.customer_id) for one in chunk]
+            args: list[Any] = []
+            for one in chunk:
+                args += (one.version, one.founder, one.writer, len(one.sections))
+                for name, section in one.sections.items():
+                    args += (name, section)
+            pipe.add("FCALL", "scv_rewrite", len(keys), *keys, *args)
+        with _asking("scv_rewrite"):
+            return [answer == 1 for call in pipe.execute() for answer in call]
 
     def place(self, memberships: Mapping[str, Membership], entries: Mapping[str, Entry]) -> None:
         """Write where subjects are and whom names lead to, each unless a later stamp is there."""

@@ -21,6 +21,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from models.record import Lane
+from stores.deadlines import Deadlines
 from stores.keys import ACTIVE, Keys
 from stores.reading import LIVE, StoredProfile
 from stores.store import Checkpoint, StoreAway
@@ -55,14 +56,16 @@ class ServingReader:
         )
         self._free: list[AbstractConnection] = []
         self._slots = asyncio.Semaphore(CONNECTIONS_MAX)
-        self._generation = ""
+        self._deadlines = Deadlines()
+        self._keys = Keys("")
 
     async def ask(self, *commands: Command) -> list[Any]:
         """The answers to these commands, in one round trip. StoreAway."""
         sent = b"".join(map(hiredis.pack_command, commands))
         try:
-            async with asyncio.timeout(ANSWER_SECONDS), self._slots:
-                return await self._asked(sent, len(commands))
+            with self._deadlines.within(ANSWER_SECONDS):
+                async with self._slots:
+                    return await self._asked(sent, len(commands))
         except (TimeoutError, OSError, redis.RedisError) as error:
             raise StoreAway(f"Redis did not answer: {error or 'no answer in time'}") from None
 
@@ -96,7 +99,7 @@ class ServingReader:
     async def names(self, names: Sequence[str]) -> tuple[str | None, list[Named]]:
         """The active generation, and what it has of each name (`type:value`)."""
         while True:
-            keys = Keys(self._generation)
+            keys = self._keys
             commands: list[Command] = [("GET", ACTIVE)]
             for name in names:
                 commands += (("GET", keys.identifier(name)), ("SMEMBERS", keys.reference(name)))
@@ -117,7 +120,7 @@ class ServingReader:
         """
         wanted = ("version", "state", "founder", *sections, *(() if "meta" in sections else ("meta",)))
         while True:
-            keys = Keys(self._generation)
+            keys = self._keys
             active, answer = await self.ask(("GET", ACTIVE), ("HMGET", keys.profile(customer_id), *wanted))
             generation = self._noted(active)
             if generation is None:
@@ -152,8 +155,10 @@ class ServingReader:
     def _noted(self, active: bytes | None) -> str | None:
         if active is None:
             return None
-        self._generation = active.decode().split()[0]
-        return self._generation
+        generation = active.decode().split()[0]
+        if generation != self._keys.generation:
+            self._keys = Keys(generation)
+        return generation
 
     async def close(self) -> None:
         """Let go of all connections."""

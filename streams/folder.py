@@ -3,20 +3,22 @@
 Invariants:
 - Per subject, records are folded in log order; a prefix holds every record up to its end, of all subjects.
 - A record that is no event becomes a dead letter; nothing else happens to it, and nothing stops.
+- A dead letter that was settled (redriven, discarded) is passed over, also where newer models could read it:
+  the record that took its place is folded, and nothing is folded twice.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from operator import attrgetter
 from typing import Any
 
-from models.careful import read
 from models.catalogue import COMMAND_TOPIC
 from models.dead_letter import DeadLetter, Fault
-from models.decoding import Event, fast_decoder
+from models.decoding import Event
 from models.identifiers import is_employee
 from models.link import LinkFact
+from models.reading import event_of
 from models.record import Lane
 from projections.folding import Fold, Projection
 from projections.forwarding import fact_of
@@ -25,8 +27,6 @@ from stores.store import PartWrite
 
 # One function call blocks the store for about 5 µs a part; between two calls others get their turn.
 PARTS_PER_COMMIT = 256
-# What a record's timestamp can mean: 1970 to 9999. A clock that is farther off is taken as that.
-_GREATEST_MS = 253_402_300_799_999
 
 
 class Prefix:
@@ -88,22 +88,37 @@ class Folded:
 
 
 class Folder:
-    """Folds prefixes of any lane."""
+    """Folds prefixes of any lane. `settled`, when called, gives the offsets of settled dead letters."""
 
-    def __init__(self, projection: Projection) -> None:
+    def __init__(
+        self, projection: Projection, settled: Callable[[], Mapping[Lane, Collection[int]]] | None = None
+    ) -> None:
         self.projection = projection
+        self._ask_settled = settled
+        self._settled: Mapping[Lane, Collection[int]] | None = None if settled else {}
+
+    def look(self) -> None:
+        """See what is settled, before lanes are folded from where they stand. LogError."""
+        if self._ask_settled is not None:
+            self._settled = self._ask_settled()
 
     def fold(self, lane: Lane, prefix: Prefix, cache: Mapping[str, Part], changed: dict[str, Part]) -> Folded:
         """Fold a prefix upon the parts in `changed`, else in `cache`; those after it go into `changed`."""
         folded = Folded()
+        if self._settled is None:
+            # Whoever owns no lanes (a rebuild) has not looked before.
+            self.look()
+        settled = (self._settled or {}).get(lane, ())
         if lane.topic == COMMAND_TOPIC:
-            self._forward(lane, prefix, folded)
+            self._forward(lane, prefix, folded, settled)
             return folded
         for key, records in prefix.groups.items():
             subject = subject_of(key)
             before = None if subject is None else changed.get(subject) or cache.get(subject)
             fold: Fold | None = None
             for record in records:
+                if settled and record.offset in settled:
+                    continue
                 event = decode(lane.topic, record)
                 if isinstance(event, Fault):
                     folded.dead_letters.append(_dead_letter(lane, record, event))
@@ -117,9 +132,11 @@ class Folder:
                 changed[fold.subject] = self._finish(fold, folded)
         return folded
 
-    def _forward(self, lane: Lane, prefix: Prefix, folded: Folded) -> None:
+    def _forward(self, lane: Lane, prefix: Prefix, folded: Folded, settled: Collection[int]) -> None:
         """Commands make no parts: the graph hears of them, in the order of their offsets."""
         for record in sorted((one for group in prefix.groups.values() for one in group), key=_offset):
+            if record.offset in settled:
+                continue
             event = decode(lane.topic, record)
             if isinstance(event, Fault):
                 folded.dead_letters.append(_dead_letter(lane, record, event))
@@ -151,18 +168,8 @@ _offset = attrgetter("offset")
 
 
 def decode(topic: str, record: Any) -> Event | Fault:
-    """The event of a consumed record, fast when it is the common case."""
-    log_us = min(max(record.timestamp or 0, 0), _GREATEST_MS) * 1_000
-    headers = record.headers
-    if record.value is not None and not (headers and _is_binary(headers)):
-        event = fast_decoder(topic)(record.value, record.key, log_us)
-        if event is not None:
-            return event
-    return read(topic, record.key, record.value, headers or (), log_us)
-
-
-def _is_binary(headers: Sequence[tuple[str, Any]]) -> bool:
-    return any(name.lower() == "ce_specversion" for name, _ in headers)
+    """The event of a consumed record."""
+    return event_of(topic, record.key, record.value, record.headers, record.timestamp)
 
 
 def _dead_letter(lane: Lane, record: Any, fault: Fault) -> DeadLetter:

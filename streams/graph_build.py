@@ -51,8 +51,13 @@ def build_graph(
     end: int,
     at_ms: int,
     show: Show,
+    *,
+    assembling: bool = True,
 ) -> Built:
-    """Place all that these facts, in log order, say; `end` is where they end. GraphBegun, StoreAway."""
+    """Place all that these facts, in log order, say; `end` is where they end. GraphBegun, StoreAway.
+
+    Customers of several are assembled, too, unless `assembling` is left to the caller.
+    """
     [checkpoint] = store.checkpoints([links])
     if checkpoint.next_offset not in (None, BUILDING):
         raise GraphBegun(f"the graph stands at {checkpoint.next_offset} of {links} already")
@@ -69,9 +74,9 @@ def build_graph(
             raise GraphBegun(f"another build of {links} has begun")
     subjects = 0
     for done, some in _portions(names):
-        show("assembling", done, len(names))
-        subjects += _make_readable(store, assembler, graph, some, end)
-    show("assembling", len(names), len(names))
+        show("placing", done, len(names))
+        subjects += _make_readable(store, assembler, graph, some, end, assembling=assembling)
+    show("placing", len(names), len(names))
     _move(store, links, BUILDING, end, end, at_ms)
     store.close_marks({links: (end, {})})
     customers = sum(graph.nodes[name].placement is not None for name in names)
@@ -88,7 +93,9 @@ def _node(graph: Graph, name: str) -> PartWrite:
     return PartWrite(name, pack_node(graph.nodes[name]), None)
 
 
-def _make_readable(store: Store, assembler: Assembler, graph: Graph, names: Sequence[str], end: int) -> int:
+def _make_readable(
+    store: Store, assembler: Assembler, graph: Graph, names: Sequence[str], end: int, *, assembling: bool
+) -> int:
     """Place these nodes, then assemble or bury; how many of them are subjects of customers."""
     memberships = {
         name: membership(graph.nodes[name].stamp, graph.placement_of(name))
@@ -99,8 +106,8 @@ def _make_readable(store: Store, assembler: Assembler, graph: Graph, names: Sequ
     store.place(memberships, entries)
     buried = {name: one.stamp for name, one in memberships.items() if not one.members or one.founder != name}
     assembler.bury(buried)
-    founders = [name for name, one in memberships.items() if one.founder == name]
-    assembler.assemble({name: {} for name in founders})
+    if assembling:
+        assembler.assemble({name: {} for name, one in memberships.items() if one.founder == name})
     return sum(graph.placement_of(name) is not None for name in names)
 
 

@@ -43,6 +43,8 @@ AWAY = (StoreAway, ProduceFailed, LogUnavailable)
 NODES_PER_COMMIT = 256
 # Facts heard before anybody sees what follows from them: a backlog shows as it is worked through.
 FACTS_AT_ONCE = 512
+# And for so long at a time: one fetch brings tens of thousands, and meanwhile the events of this worker wait.
+ROUND_MS = 1_000
 # Where no cursor can stand.
 NOWHERE = -1
 # The cursor while `scv identity build` places everything at once: nobody else touches the graph.
@@ -135,8 +137,10 @@ class IdentityWriter:
             _log.warning("%s; the graph resumes at its cursor", away)
             self._forget(NOWHERE)
             accepted = False
+        at = self.nodes.next_offset
         if accepted:
-            return {}
+            # What was left for the next round is read again.
+            return {} if at == batch.next_offset else {self.links: at}
         self.counters.refused += 1
         return self.take([self.links])
 
@@ -147,11 +151,15 @@ class IdentityWriter:
             return False
         records = [record for record in batch.records if at is None or record.offset >= at]
         end = max(batch.end or 0, batch.next_offset)
+        began_ms = self.clock_ms()
         for first in range(0, len(records), FACTS_AT_ONCE):
             some = records[first : first + FACTS_AT_ONCE]
             last = first + FACTS_AT_ONCE >= len(records)
             if not self._hear(some, batch.next_offset if last else some[-1].offset + 1, end):
                 return False
+            # A clock that was set back ends the round, too.
+            if not 0 <= self.clock_ms() - began_ms < ROUND_MS:
+                break
         if not records and not self._hear([], batch.next_offset, end):
             return False
         self.nodes.trim()

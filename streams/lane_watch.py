@@ -110,7 +110,8 @@ class WatchedWorker:
                 if batch.end is not None and batch.end <= batch.next_offset:
                     state.caught_up_ms = began_ms
         self._stand(moved)
-        if len(moved) < len(batches):
+        # A lane that moved may have got on, too, as far as there was time.
+        if any((moved.get(batch.lane, batch.next_offset) or 0) > batch.start for batch in batches):
             self.progress_ms = now_ms
         self._look_at_marks([batch.lane for batch in batches])
         return moved

@@ -150,6 +150,7 @@ class FoldingWorker:
 
     def _take(self, lanes: Sequence[Lane]) -> dict[Lane, int | None]:
         self.store.prepare()
+        self.folder.look()
         self.assembler.forget()
         for lane, checkpoint in zip(lanes, self.store.checkpoints(lanes), strict=True):
             self.cache.drop(lane)

@@ -4,6 +4,9 @@ Invariants:
 - A lane is published by whoever took it last: taking it shuts out whoever had it, paused or not.
 - Whatever goes wrong ends the session: all lanes are let go, and taken anew in the next one, from the offset
   that was committed with what was published. So no failure has a way of its own.
+- A promotion is heard of at once, by the pointer; and within seconds by its record alone, should whoever
+  promoted have been killed in between. Customers are then published anew beside what changes.
+- A lane whose topic was made anew is stopped, with the reason; the others go on.
 - The group has no generation in its name, and neither have the transactional ids.
 """
 
@@ -13,6 +16,7 @@ import logging
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import FrameType
@@ -23,21 +27,28 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message,
 from eventlog.admin import describe_topics
 from eventlog.errors import LogError, LogUnavailable, ReadFailed
 from eventlog.topics import PUBLISHER_GROUP
-from eventlog.transactions import Fenced, TransactionalProducer
-from models.catalogue import CHANGES_TOPIC
+from eventlog.transactions import RIGHTS, Fenced, NoCoordinator, TransactionalProducer, refuses
+from models.catalogue import CHANGES_TOPIC, GENERATIONS_TOPIC
 from models.settings import Settings
 from stores.publishing import PublishingStore
 from stores.store import StoreAway
-from streams.publisher import LanePublisher, Notice, lanes_by_partition, read_notice, restore
+from streams.following import Follower
+from streams.promotions import heal, open_pointer
+from streams.publisher import LanePublisher, Notice, lanes_by_partition, read_notice
+from streams.restoring import TopicRecreated, restore
 
 GROUP = PUBLISHER_GROUP
 EXIT_OK = 0
 EXIT_REFUSED = 5
 EXIT_INTERRUPTED = 130
 
-# About 8 MB of profiles in one go; under a backlog many notices of one customer come together.
+# Under a backlog many notices of one customer come together; what they bring is bounded in bytes.
 ROUND_NOTICES_MAX = 1_000
 POLL_SECONDS = 0.2
+# A promotion whose pointer was never moved; whoever promotes moves it within milliseconds.
+LOOK_SECONDS = 5.0
+# A coordinator moves within one; a broker that never has one needs other settings.
+COORDINATOR_TRIES_MAX = 3
 ANSWER_SECONDS_MAX = 30.0
 # Restoring what a store has lost may take minutes; heartbeats go on meanwhile.
 ROUND_SECONDS_MAX = 900
@@ -73,8 +84,14 @@ class Session:
 
     def __init__(self, settings: Settings, stop: threading.Event, point: Callable[[str], None]) -> None:
         self._bootstrap, self._stop, self._point = settings.kafka, stop, point
+        self._url = settings.redis
         self._store = PublishingStore(settings.redis)
         self._lanes: dict[int, LanePublisher] = {}
+        self._followers: list[Follower] = []
+        # As of which promotion all customers of the lanes are published.
+        self._followed = 0
+        # The last promotion of the log, where the log of them ended, and when to look again.
+        self._promotion, self._promotions_end, self._look_at = 0, -1, 0.0
         self._producers: list[TransactionalProducer] = []
         # What the group has given us and is not taken yet.
         self._given: list[int] | None = None
@@ -100,9 +117,11 @@ class Session:
         self._consumer.subscribe([CHANGES_TOPIC], on_assign=self._on_assign, on_revoke=self._on_revoke)
         while not self._stop.is_set():
             try:
+                self._look()
                 if self._given is not None:
                     self._take(self._given)
-                self._round(self._read())
+                following = self._follow()
+                self._round(self._read(0 if following else POLL_SECONDS))
             except _Reassigned:
                 continue
             except KafkaException as failed:
@@ -126,7 +145,10 @@ class Session:
 
     def _let_go(self) -> None:
         producers, self._producers = self._producers, []
+        followers, self._followers = self._followers, []
         self._lanes, self._given = {}, None
+        for follower in followers:
+            follower.close()
         for producer in producers:
             producer.close()
 
@@ -135,15 +157,47 @@ class Session:
         self._producers = [TransactionalProducer(self._bootstrap, f"{GROUP}-{one}") for one in partitions]
         with ThreadPoolExecutor(OPENING_AT_ONCE) as pool:
             list(pool.map(TransactionalProducer.open, self._producers))
-        cursors = restore(self._bootstrap, self._store, partitions, lambda: self._heed(partitions))
-        resume = resume_at(self._consumer, self._bootstrap, partitions)
+        restored = restore(self._bootstrap, self._store, partitions, lambda: self._heed(partitions))
+        for reason in restored.stopped.values():
+            _log.error("%s; this lane is stopped", reason)
+        if restored.stopped and not restored.states:
+            raise TopicRecreated(next(iter(restored.stopped.values())))
+        resume = resume_at(self._consumer, self._bootstrap, list(restored.states))
         self._heed(partitions)
+        producers = dict(zip(partitions, self._producers, strict=True))
         self._lanes = {
-            partition: LanePublisher(partition, self._store, producer, cursors[partition], self._point)
-            for partition, producer in zip(partitions, self._producers, strict=True)
+            partition: LanePublisher(
+                partition, self._store, producers[partition], state, self._promotion, self._point
+            )
+            for partition, state in restored.states.items()
         }
-        self._given = None
+        self._followers = [Follower(self._bootstrap, lane) for lane in self._lanes.values()]
+        self._given, self._followed = None, 0
         self._consumer.assign(resume)
+
+    def _look(self) -> None:
+        """Look at the log, now and then, whether there is a promotion that the pointer does not show."""
+        if time.monotonic() < self._look_at:
+            return
+        generations = TopicPartition(GENERATIONS_TOPIC, 0)
+        _, end = self._consumer.get_watermark_offsets(generations, timeout=ANSWER_SECONDS_MAX)
+        if end != self._promotions_end:
+            with open_pointer(self._url) as pointer:
+                active = heal(self._bootstrap, pointer)
+            self._promotion = 0 if active is None else active.promotion
+            self._promotions_end = end
+        self._look_at = time.monotonic() + LOOK_SECONDS
+
+    def _follow(self) -> bool:
+        """Publish some customers anew, if another generation was promoted; False when nothing is left."""
+        active = self._store.promoted()
+        if active is None or active.promotion == self._followed or not self._lanes:
+            return False
+        # One lane after another: each reads its notices from the first one on.
+        if any(follower.step(active) for follower in self._followers):
+            return True
+        self._followed = active.promotion
+        return False
 
     def _heed(self, partitions: list[int]) -> None:
         """Hear of the group while lanes are being taken; nothing can be read then."""
@@ -151,8 +205,8 @@ class Session:
         if self._given is not partitions:
             raise _Reassigned
 
-    def _read(self) -> list[Message]:
-        first = self._consumer.poll(POLL_SECONDS)
+    def _read(self, wait_seconds: float) -> list[Message]:
+        first = self._consumer.poll(wait_seconds)
         if first is None:
             return []
         # What is there already; asking for more would wait until there are so many.
@@ -162,6 +216,8 @@ class Session:
         rounds: dict[int, tuple[list[Notice], int]] = {}
         for message in messages:
             if (error := message.error()) is not None:
+                if refuses(error):
+                    raise LogError(f"{self._bootstrap}: {error.str()}; {RIGHTS}")
                 if error.fatal() or not error.retriable():
                     _log.warning("%s: %s", self._bootstrap, error.str())
                 continue
@@ -180,12 +236,15 @@ class Session:
 
 def publish(settings: Settings, stop: threading.Event, point: Callable[[str], None] = lambda _: None) -> None:
     """Publish until `stop` is set, through all failures that pass. LogError for one that needs a person."""
-    attempt, told = 0, ""
+    attempt, told, without = 0, "", 0
     while not stop.is_set():
         session = Session(settings, stop, point)
         try:
             session.run()
         except (StoreAway, LogUnavailable, ReadFailed, Fenced) as trouble:
+            without = without + 1 if isinstance(trouble, NoCoordinator) else 0
+            if without == COORDINATOR_TRIES_MAX:
+                raise
             if session.published:
                 attempt, told = 0, ""
             if str(trouble) != told:

@@ -15,6 +15,8 @@ from collections.abc import Callable
 
 import redis
 
+from eventlog.dead_letters import SettledOffsets
+from eventlog.errors import LogError, LogUnavailable
 from eventlog.producing import LogProducer
 from eventlog.topics import link_log, worker_group
 from models.catalogue import COMMAND_TOPIC, DOMAIN_TOPICS
@@ -25,6 +27,7 @@ from projections.folding import Projection
 from projections.reducers import Configuration
 from stores.connection import StoreUnfit, check_server, claim_generation, connect
 from stores.redis_store import RedisStore
+from stores.store import StoreAway
 from streams.app import EXIT_AWAY, EXIT_FAILED, StreamSettings, build_app
 from streams.app import run as run_app
 from streams.cache import PartCache
@@ -33,6 +36,7 @@ from streams.identity_writer import IdentityWriter
 from streams.lane_watch import WatchedWorker
 from streams.lane_worker import FoldingWorker
 from streams.metrics import MetricsUnavailable, WorkerMetrics, serve
+from streams.promotions import begin, ensure_begun, open_pointer
 from streams.routing import RoutingWorker
 from streams.stage_clock import AWAY, StageClock, TimedOutlet, TimedStore
 
@@ -49,15 +53,18 @@ def lane_worker(settings: Settings, point: Callable[[str], None] = lambda _: Non
     links = link_log(settings.generation)
     folding_clock, identity_clock = StageClock(), StageClock()
 
+    def begun() -> None:
+        ensure_begun(settings.kafka, settings.redis, settings.generation)
+
     def store(clock: StageClock) -> TimedStore:
         return TimedStore(
-            RedisStore(settings.redis, settings.generation, rules.shared_above, settings.shape), clock
+            RedisStore(settings.redis, settings.generation, rules.shared_above, settings.shape, begun), clock
         )
 
     folding = FoldingWorker(
         store(folding_clock),
         TimedOutlet(outlet, folding_clock),
-        Folder(Projection(Configuration(trust=settings.trust, rules=rules))),
+        Folder(Projection(Configuration(trust=settings.trust, rules=rules)), SettledOffsets(settings.kafka)),
         labels,
         name=name,
         link_topic=links,
@@ -101,13 +108,18 @@ def _wait(attempt: int) -> None:
 
 
 def prepare_store(settings: Settings) -> None:
-    """Check the server and claim the generation. StoreUnfit, or the client's ConnectionError."""
+    """Check the server, claim the generation, and let readers see it if it is the first that there is.
+
+    StoreUnfit, the client's errors or StoreAway, or a LogError: the log says what was promoted.
+    """
     client = connect(settings.redis)
     try:
         check_server(client)
         claim_generation(client, settings.generation, settings.shape)
     finally:
         client.close()
+    with open_pointer(settings.redis) as pointer:
+        begin(settings.kafka, pointer, settings.generation)
 
 
 def run(settings: Settings) -> int:
@@ -117,10 +129,13 @@ def run(settings: Settings) -> int:
     except StoreUnfit as unfit:
         print(f"scv worker: {unfit}", file=sys.stderr)
         return EXIT_REFUSED
-    except redis.RedisError as away:
+    except (redis.RedisError, StoreAway) as away:
         where = settings.redis_shown
         print(f"scv worker: Redis at {where}: {away}; start it or set SCV_REDIS", file=sys.stderr)
         return EXIT_AWAY
+    except LogError as trouble:
+        print(f"scv worker: {trouble}", file=sys.stderr)
+        return EXIT_AWAY if isinstance(trouble, LogUnavailable) else EXIT_REFUSED
     # Parts and views hold no cycles, yet the collector would walk all of them again and again, for a third
     # of a worker's time (docs/performance.md).
     gc.set_threshold(200_000, 50, 1_000)

@@ -3,7 +3,8 @@
 Kinds. A test that takes `broker`, `store` or both runs once per kind: `embedded` (from wheels, always
 there), `apache` (Apache Kafka from its jars with the machine's redis-server), `containers` (their images,
 where a Docker engine runs). A kind that cannot run here is skipped with the reason; with
-`SCV_REQUIRE=apache,redis` (CI) it is a failure. `pytest -k embedded` runs the quick kind alone.
+`SCV_REQUIRE=apache,redis,chromium` (CI) it is a failure. Chromium is what pages are tested in.
+`pytest -k embedded` runs the quick kind alone.
 
 Apart. `broker` and `store` are handed over empty: the names of topics and keys are scv's own, and no test
 sees what another left. An embedded broker is a new process for each test, since that takes a hundredth of
@@ -18,6 +19,7 @@ With pytest-xdist every worker process has servers of its own. All of them end w
 
 import uuid
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -127,3 +129,15 @@ def container_store() -> Iterator[servers.ContainerStore]:
 def unique() -> str:
     """A name no other test has: eight lower-case letters and digits, fit for a part of a topic's name."""
     return uuid.uuid4().hex[:8]
+
+
+@pytest.fixture
+def world(worlds: Any) -> Any:
+    """The HTTP API of a module's `worlds`, as `tests.http_world.world_of` gives them."""
+    return worlds[0]
+
+
+@pytest.fixture
+def folded(worlds: Any) -> Any:
+    """The hand that writes and folds behind it."""
+    return worlds[1]

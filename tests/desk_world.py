@@ -8,6 +8,7 @@ Guarantees:
 
 from __future__ import annotations
 
+import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,7 +28,6 @@ from ops.ada import ada
 from ops.installation import Installation
 from tests.http_world import records
 
-CHROMIUM = "/usr/bin/chromium"
 AXE = (Path(__file__).parent / "vendor" / "axe-4.14.1.min.js").read_text()
 ADA = customer_id("crm:4711")
 ADAS_PHONE = "+4930901820"
@@ -104,6 +104,9 @@ class DeskWorld:
                        locale="de-DE", zoneinfo="Europe/Berlin", identifiers=known)  # fmt: skip
             self.write("sales.order_placed", subject, order_id=f"O-{7001 + number}", amount_minor=2490,
                        currency="EUR", channel="web", references=[f"order:O-{7001 + number}"])  # fmt: skip
+        self.write(
+            "service.conversation_held", "crm:7003", conversation_id="V-7003", seconds=120, channel="phone"
+        )
 
     @contextmanager
     def page(
@@ -169,7 +172,7 @@ def desk_world() -> Iterator[DeskWorld]:
     with Installation() as installation, sync_playwright() as playwright:
         installation.start_worker()
         installation.start_http()
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         installation.wait_for_lanes((*DOMAIN_TOPICS, COMMANDS, link_log("g1")))
         with DeskWorld(installation, browser) as world:
             world.populate()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import http.client
 import logging
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -26,6 +26,7 @@ from eventlog.admin import create_topics, lane_ends
 from eventlog.processes import HOST, free_port
 from eventlog.reading import read_topic
 from models.rules import IdentityRules
+from models.settings import Settings
 from tests.lookup_world import LookupWorld
 
 START_SECONDS = 20
@@ -43,7 +44,9 @@ class HttpWorld:
         self.port = free_port()
         self.url = f"http://{HOST}:{self.port}"
         ready = threading.Event()
-        plan = Plan(kafka, redis, self.key_file, IdentityRules(), requests_per_second)
+        told = Settings()
+        shaping = (told.trust, told.config, told.shape)
+        plan = Plan(kafka, redis, self.key_file, IdentityRules(), requests_per_second, *shaping)
         self.app = create_app(plan)
         self.server = Server(self.app, HOST, self.port, ready.set)
         # Signals are for main threads.
@@ -92,10 +95,15 @@ class HttpWorld:
         return answer.json()
 
     def stream(
-        self, customer_id: str, key: str = "all", headers: Mapping[str, str] | None = None
+        self,
+        customer_id: str,
+        key: str = "all",
+        headers: Mapping[str, str] | None = None,
+        signals: str | None = None,
     ) -> EventStream:
-        """Listen to a customer."""
-        return EventStream(self.url, f"/v1/stream?profile={customer_id}", self.keys[key], headers or {})
+        """Listen to a customer, and to signals of these rules."""
+        path = f"/v1/stream?profile={customer_id}" + (f"&signals={signals}" if signals else "")
+        return EventStream(self.url, path, self.keys[key], headers or {})
 
     def look_status(self, name: str, key: str) -> int:
         """The status of looking this name up."""
@@ -203,3 +211,12 @@ def world_of(kafka: str, redis: str, directory: Path) -> Iterator[tuple[HttpWorl
     finally:
         world.close()
         folded.close()
+
+
+def wait_until(true: Callable[[], object]) -> None:
+    """Come back when it is true; the test's own time limit is the suite's."""
+    for _ in range(3_000):
+        if true():
+            return
+        threading.Event().wait(0.01)
+    raise AssertionError("it did not become true")

@@ -24,6 +24,7 @@ from projections.assembling import Labels
 from projections.folding import Projection
 from projections.reducers import Configuration
 from stores.connection import claim_generation, connect
+from stores.keys import ACTIVE
 from stores.reading import ProfileReader
 from stores.redis_store import RedisStore
 from stores.store import Entry, ProfileWrite
@@ -44,32 +45,38 @@ SHOWN = {"generation", "match", "profile", "customers", "merged_into", "unknown"
 
 
 class LookupWorld:
-    """An empty store at `url`, what was written to it through the workers, and look-ups of it."""
+    """An empty store at `url`, what was written to it through the workers, and look-ups of it.
 
-    def __init__(self, url: str, rules: IdentityRules | None = None) -> None:
-        empty_store(url)
+    Another `generation` than the first is one more in the store as it is.
+    """
+
+    def __init__(self, url: str, rules: IdentityRules | None = None, generation: str = GENERATION) -> None:
         self.url = url
         self.rules = rules or IdentityRules()
-        self.store = RedisStore(url, GENERATION, self.rules.shared_above)
-        self.store.prepare()
         self.client: Any = connect(url)
-        claim_generation(self.client, GENERATION, Settings().shape)
+        if generation == GENERATION:
+            empty_store(url)
+            self.client.set(ACTIVE, f"{GENERATION} 1")
+        self.store = RedisStore(url, generation, self.rules.shared_above)
+        self.store.prepare()
+        claim_generation(self.client, generation, Settings().shape)
         self.reader = ProfileReader(url)
         self.log: dict[str, list[Record]] = {}
         self._count = 0
-        labels, name = Labels(GENERATION, "c-test"), "w"
+        labels, name = Labels(generation, "c-test"), "w"
+        self.links = Lane(link_log(generation), 0)
         folder = Folder(Projection(Configuration(rules=self.rules)))
         own: dict[str, Any] = {"clock_ms": lambda: FIRST_MS, "wait": lambda _: None}
         cache = PartCache(2**20)
         folding = FoldingWorker(
-            self.store, self, folder, labels, name=name, link_topic=LINKS.topic, cache=cache, **own
+            self.store, self, folder, labels, name=name, link_topic=self.links.topic, cache=cache, **own
         )
         identity = IdentityWriter(
-            RedisStore(url, GENERATION, self.rules.shared_above), self, self.rules, labels, name=f"{name}.i",
-            links=LINKS, **own,
+            RedisStore(url, generation, self.rules.shared_above), self, self.rules, labels, name=f"{name}.i",
+            links=self.links, **own,
         )  # fmt: skip
-        self.worker = RoutingWorker(folding, identity, LINKS)
-        lanes = [Lane(topic, 0) for topic in (*DOMAIN_TOPICS, COMMAND_TOPIC)] + [LINKS]
+        self.worker = RoutingWorker(folding, identity, self.links)
+        lanes = [Lane(topic, 0) for topic in (*DOMAIN_TOPICS, COMMAND_TOPIC)] + [self.links]
         self.worker.take(lanes)
         self._at: dict[Lane, int] = dict.fromkeys(lanes, 0)
 
@@ -102,7 +109,7 @@ class LookupWorld:
         while moved:
             moved = False
             for lane, at in self._at.items():
-                if lane == LINKS and not placed:
+                if lane == self.links and not placed:
                     continue
                 records = self.log.get(lane.topic, [])[at:]
                 if records:

@@ -162,7 +162,7 @@ def _take(
         scene(world, page)
         page.screenshot(path=path, animations="disabled", caret="initial")
     if shutil.which("pngquant"):
-        subprocess.run(["pngquant", "--force", "--ext", ".png", "--speed", "1", "64", str(path)], check=True)
+        subprocess.run(["pngquant", "--force", "--ext", ".png", "--speed", "1", "160", str(path)], check=True)
     print(f"{path.name}: {path.stat().st_size // 1024} KiB")
 
 

@@ -3,7 +3,8 @@
 Guarantees:
 - Workers are what anybody would start: `scv worker`, configured by SCV_* variables.
 - A worker that ends by itself fails the test at once, with what it said.
-- Nothing here measures time: what is awaited either happens or fails the test after `WAIT_SECONDS_MAX`.
+- Nothing here measures time: what is awaited either happens or fails the test after `WAIT_SECONDS_MAX`. A
+  backlog may take longer on a slow machine: it fails when so long nothing of it was done.
 """
 
 from __future__ import annotations
@@ -246,11 +247,16 @@ class World:
         """The offset up to which each lane's records are in profiles."""
         return {lane: at[2] for lane, at in read_progress(self.redis, GENERATION, self.lanes).items()}
 
-    def wait_until(self, true: Callable[[], object], what: str) -> None:
-        """Return when it is true; AssertionError, with all that the workers said, when it never gets true."""
-        deadline = time.monotonic() + WAIT_SECONDS_MAX
+    def wait_until(self, true: Callable[[], object], what: str, done: Callable[[], int] = lambda: 0) -> None:
+        """Return when it is true; AssertionError, with all that the workers said, when it never gets true.
+
+        `done` counts what is done; as long as it gets greater than it ever was, there is hope.
+        """
+        deadline, most = time.monotonic() + WAIT_SECONDS_MAX, done()
         while not true():
             self._check()
+            if (now := done()) > most:
+                deadline, most = time.monotonic() + WAIT_SECONDS_MAX, now
             assert time.monotonic() < deadline, f"never happened: {what}\n{self.where()}\n{self.said()}"
             time.sleep(0.02)
 
@@ -271,7 +277,10 @@ class World:
         # A lane's link facts are in the log before its records count as folded.
         for topics in (SOURCES, (self.links.topic,)):
             ends = self.ends(topics)
-            self.wait_until(lambda ends=ends: self._reached(ends), what)
+            self.wait_until(lambda ends=ends: self._reached(ends), what, self._done)
+
+    def _done(self) -> int:
+        return sum(self.assembled().values())
 
     def _reached(self, ends: Mapping[Lane, int]) -> bool:
         at = self.assembled()

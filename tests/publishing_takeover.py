@@ -1,8 +1,8 @@
 """A publisher in all but the group: lanes opened, restored, published as they stand, committed.
 
-As a process of its own, which sends itself a signal when its first lane gets to a point:
+As a process of its own, which sends itself a signal when it gets to a point for the n-th time:
 
-    python -m tests.publishing_takeover '{"bootstrap": …, "url": …, "point": …, "signal": "SIGKILL"}'
+    python -m tests.publishing_takeover '{"bootstrap": …, "url": …, "point": …, "time": 1, "signal": …, …}'
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Self
+from typing import Any, Self
 
 from confluent_kafka import Consumer, TopicPartition
 
@@ -24,11 +24,15 @@ from eventlog.reading import read_lane
 from eventlog.transactions import Fenced, TransactionalProducer
 from models.catalogue import CHANGES_TOPIC as CHANGES
 from stores.publishing import PublishingStore
-from streams.publisher import LanePublisher, read_notice, restore
+from stores.store import StoreAway
+from streams import following
+from streams.following import Follower
+from streams.publisher import LanePublisher, read_notice
 from streams.publishing import GROUP, resume_at
+from streams.restoring import restore
 
 LANES = 2
-PUBLISHED, SHUT_OUT = "published", "shut out"
+PUBLISHED, SHUT_OUT, NOTICED = "published", "shut out", "noticed"
 
 
 class Takeover:
@@ -41,13 +45,15 @@ class Takeover:
         self._producers = [TransactionalProducer(bootstrap, f"{GROUP}-{lane}") for lane in range(LANES)]
         with ThreadPoolExecutor() as pool:
             list(pool.map(TransactionalProducer.open, self._producers))
-        cursors = restore(bootstrap, self.store, range(LANES), lambda: None)
+        restored = restore(bootstrap, self.store, range(LANES), lambda: None)
+        self.stopped = restored.stopped
         self._group = Consumer({"bootstrap.servers": bootstrap, "group.id": GROUP})
         self.next_offsets = [max(one.offset, 0) for one in self._resume_at()]
-        self.lanes = [
-            LanePublisher(lane, self.store, producer, cursors[lane], point)
-            for lane, producer in enumerate(self._producers)
-        ]
+        self.lanes = {
+            lane: LanePublisher(lane, self.store, self._producers[lane], state, point=point)
+            for lane, state in restored.states.items()
+        }
+        self.followers = [Follower(bootstrap, lane) for lane in self.lanes.values()]
 
     def _resume_at(self) -> list[TopicPartition]:
         for _ in range(100):
@@ -70,8 +76,18 @@ class Takeover:
                 self.next_offsets[lane] = records[-1].offset + 1
         return told
 
+    def follow(self) -> int:
+        """Publish all customers anew, if another generation was promoted; gives in how many portions."""
+        portions = 0
+        for follower in self.followers:
+            while follower.step(self.store.active()):
+                portions += 1
+        return portions
+
     def close(self) -> None:
         """Let go of everything."""
+        for follower in self.followers:
+            follower.close()
         for producer in self._producers:
             producer.close()
         self._group.close()
@@ -86,21 +102,26 @@ class Takeover:
         self.close()
 
 
-def main(given: dict[str, str]) -> None:
-    """Take the lanes and publish; at the point, stop or die by the signal."""
-    waiting = [given["point"]]
+def main(given: dict[str, Any]) -> None:
+    """Take the lanes, publish, and follow promotions; at the point, stop or die by the signal."""
+    following.PORTION_NOTICES_MAX = given["portion"]
+    waiting = [given["point"]] * given["time"]
 
     def point(name: str) -> None:
-        if waiting == [name]:
-            waiting.clear()
-            os.kill(os.getpid(), getattr(signal, given["signal"]))
+        if name in waiting:
+            waiting.pop()
+            if not waiting:
+                os.kill(os.getpid(), getattr(signal, given["signal"]))
 
     try:
         with Takeover(given["bootstrap"], given["url"], point) as publisher:
             publisher.publish()
+            publisher.follow()
         print(PUBLISHED)
     except Fenced:
         print(SHUT_OUT)
+    except StoreAway:
+        print(NOTICED)
 
 
 if __name__ == "__main__":

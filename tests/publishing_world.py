@@ -22,7 +22,7 @@ from kafka import TopicPartition as SubscribedPartition
 
 from eventlog.admin import create_topics, lane_ends
 from eventlog.producing import LogProducer
-from eventlog.topics import CHANGES, PROFILES, topic_plan
+from eventlog.topics import CHANGES, GENERATIONS, PROFILES, topic_plan
 from models.identifiers import customer_id
 from projections.assembling import document
 from projections.snapshot import PublishedVersion
@@ -57,7 +57,8 @@ class PublishingWorld:
     def __init__(self, bootstrap: str, url: str) -> None:
         self.bootstrap, self.url = bootstrap, url
         self.view = LookupWorld(url)
-        create_topics(bootstrap, plan=[one for one in topic_plan(LANES) if one.name in (CHANGES, PROFILES)])
+        wanted = (CHANGES, PROFILES, GENERATIONS)
+        create_topics(bootstrap, plan=[one for one in topic_plan(LANES) if one.name in wanted])
         self._sent = 0
         self._producer = LogProducer(bootstrap)
         self._publisher: Takeover | None = None
@@ -111,9 +112,14 @@ class PublishingWorld:
         self._producer.close()
         self.view.close()
 
-    def process(self, point: str = "", signal_name: str = "SIGKILL") -> subprocess.Popen[str]:
-        """A publisher as a process of its own, which sends itself a signal when it gets to a point."""
-        given = {"bootstrap": self.bootstrap, "url": self.url, "point": point, "signal": signal_name}
+    def process(
+        self, point: str = "", signal_name: str = "SIGKILL", *, time: int = 1, portion: int = 500
+    ) -> subprocess.Popen[str]:
+        """A publisher as a process of its own, which sends itself a signal the n-th time it is at a point."""
+        given = {
+            "bootstrap": self.bootstrap, "url": self.url, "point": point, "signal": signal_name, "time": time,
+            "portion": portion,
+        }  # fmt: skip
         return subprocess.Popen(
             [sys.executable, "-m", "tests.publishing_takeover", json.dumps(given)],
             cwd=ROOT,
@@ -121,13 +127,19 @@ class PublishingWorld:
             stdout=subprocess.PIPE,
         )
 
-    def profiles(self) -> dict[str, dict[str, Any]]:
-        """Every live profile in the store."""
-        return profiles_in(self.url)
+    def follow(self) -> int:
+        """Publish everybody anew, by a publisher that takes all lanes for it; gives in how many portions."""
+        self.let_go()
+        self._publisher = Takeover(self.bootstrap, self.url)
+        return self._publisher.follow()
 
-    def feed(self) -> list[dict[str, str]]:
+    def profiles(self, generation: str = "g1") -> dict[str, dict[str, Any]]:
+        """Every live profile in the store."""
+        return profiles_in(self.url, generation)
+
+    def feed(self, generation: str = "g1") -> list[dict[str, str]]:
         """What followers of the feed were told."""
-        entries = self.view.client.xrange("scv:g1:{feed}:changes", "-", "+")
+        entries = self.view.client.xrange(f"scv:{generation}:{{feed}}:changes", "-", "+")
         return [{name.decode(): value.decode() for name, value in fields.items()} for _, fields in entries]
 
     def forget_published(self) -> None:
@@ -136,11 +148,11 @@ class PublishingWorld:
             self.view.client.delete(key)
 
 
-def profiles_in(url: str) -> dict[str, dict[str, Any]]:
+def profiles_in(url: str, generation: str = "g1") -> dict[str, dict[str, Any]]:
     """Every live profile of a store, as the document that readers know."""
     with redis.Redis.from_url(url) as client:
-        keys = list(client.scan_iter(match="scv:g1:{cus_*}:profile", count=1_000))
-    reader = ProfileReader(url)
+        keys = list(client.scan_iter(match=f"scv:{generation}:{{cus_*}}:profile", count=1_000))
+    reader = ProfileReader(url, generation)
     try:
         stored = {key.decode().partition("{")[2].partition("}")[0]: None for key in keys}
         found = {one: reader.profile(one) for one in stored}

@@ -2,6 +2,7 @@
 
 Guarantees:
 - A kind that cannot run is a skip with its reason, and a failure where `SCV_REQUIRE` names it.
+- The browser that pages are tested in is one more kind, found on the path like a server.
 - Containers run the images that docker-compose.yml runs, started through testcontainers.
 """
 
@@ -23,8 +24,8 @@ from stores.embedded import DebianRedis
 KAFKA_IMAGE = f"apache/kafka:{apache.KAFKA_VERSION}"
 REDIS_IMAGE = "redis:7"
 
-# What SCV_REQUIRE may name: a kind of server that must not be skipped.
-REQUIRABLE = ("apache", "redis", "containers")
+# What SCV_REQUIRE may name: a kind of server, or the browser, that must not be skipped.
+REQUIRABLE = ("apache", "redis", "containers", "chromium")
 
 CONTAINER_SECONDS_MAX = 120.0
 
@@ -42,14 +43,22 @@ def required_kinds() -> set[str]:
 
 def need(kind: str) -> None:
     """Skip the test if servers of this kind cannot run here; fail it if SCV_REQUIRE names the kind."""
-    reason = {"apache": apache.available, "redis": DebianRedis.available, "containers": containers_available}[
-        kind
-    ]()
+    reason = {
+        "apache": apache.available,
+        "redis": DebianRedis.available,
+        "containers": containers_available,
+        "chromium": chromium_available,
+    }[kind]()
     if reason is None:
         return
     if kind in required_kinds():
         pytest.fail(f"SCV_REQUIRE names {kind}, but: {reason}", pytrace=False)
     pytest.skip(reason)
+
+
+def chromium_available() -> str | None:
+    """Why pages cannot be tested here, in one line; None if they can."""
+    return None if shutil.which("chromium") else "pages need Chromium: no `chromium` on the path"
 
 
 def containers_available() -> str | None:

@@ -12,7 +12,7 @@ import jsonschema
 import pytest
 import yaml
 
-from eventlog.topics import CHANGES, GENERATIONS, link_log, topic_plan
+from eventlog.topics import CHANGES, link_log, topic_plan
 from models.asyncapi import document, document_text
 from models.catalogue import EVENT_TYPES
 from models.profile import Profile
@@ -22,7 +22,7 @@ from projections.snapshot import PublishedVersion, Snapshot, wire_snapshot
 HERE = Path(__file__).parent
 OFFICIAL = json.loads(gzip.decompress((HERE / "data" / "asyncapi-3.0.0.json.gz").read_bytes()))
 # Between processes of scv; nobody else reads or writes them.
-INTERNAL = {CHANGES, GENERATIONS, link_log("g1")}
+INTERNAL = {CHANGES, link_log("g1")}
 
 
 def test_the_document_is_what_asyncapi_says_one_is() -> None:

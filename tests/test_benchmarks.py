@@ -1,6 +1,7 @@
 """The benchmarks run, and what they say has its form. No figure is judged here: machines differ."""
 
 import json
+import re
 from collections import Counter
 from itertools import islice
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from benchmarks import (
     backlog,
     counting,
+    everything,
     growth,
     hot,
     latency,
@@ -19,6 +21,7 @@ from benchmarks import (
     live,
     lookup,
     memory,
+    rebuild,
     report,
     stages,
     usage,
@@ -228,6 +231,13 @@ def test_a_backlog_is_drained_by_scv_and_the_ceiling(
     assert set(json.loads(line)["throughput"]) == {"scv", "limit"}
 
 
+def test_everything_is_all_that_the_page_measures() -> None:
+    page = (Path(__file__).parent.parent / "docs" / "performance.md").read_text()
+    told = set(re.findall(r"python -m benchmarks\.(\w+)", page))
+    assert everything.COMMANDS.keys() <= told
+    assert {"lookup", "http", "backlog", "hot"} <= everything.COMMANDS.keys()
+
+
 @needs_linux
 def test_look_ups_find_the_right_customers_while_events_flow(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
@@ -267,6 +277,18 @@ def test_growth_is_measured_in_customers_workers_and_histories(
     assert [len(one["cpu_seconds_each"]) for one in result["workers"]] == [2]
     assert [one["history_events"] for one in result["history"]] == [10]
     assert said[0].startswith("customers")
+
+
+@needs_linux
+@pytest.mark.campaign
+def test_bulk_is_measured_beside_live(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sizes = ["--events", "3000", "--subjects", "100", "--workers", "1", "--workers", "2"]
+    assert rebuild.main([*sizes, "--broker", "embedded", "--out", str(tmp_path / "r.json")]) == 0
+    said = capsys.readouterr().out.splitlines()
+    result = json.loads(said[-1])
+    assert [one["workers"] for one in result["bulk"]] == [1, 2]
+    assert all(0 < one["events"] <= 3_000 for one in result["bulk"])
+    assert all(set(one["seconds"]) == {"folding", "graph", "assembling"} for one in result["bulk"])
 
 
 @needs_linux

@@ -139,6 +139,7 @@ def test_a_service_that_is_away_is_code_7(capsys: pytest.CaptureFixture[str]):
         ["inspect", "crm:4711", "--redis", redis],
         ["worker", "--kafka", kafka, "--redis", redis],
         ["publisher", "--kafka", kafka, "--redis", redis],
+        ["dead-letters", "list", "--kafka", kafka],
     ):
         code, said = error_of(capsys, *arguments)
         assert code == Exit.AWAY, said

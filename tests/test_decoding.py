@@ -301,3 +301,44 @@ def test_an_event_about_nobody_is_never_read_fast_also_not_by_a_decoder_that_has
     assert decode(invoice(subject=""), b"", LOG_US) is None
     assert decode(invoice(), b"billing:A-9", LOG_US) is not None
     assert decode(invoice(subject=""), b"", LOG_US) is None
+
+
+def command(reason: str) -> bytes:
+    """A decision about two subjects, for this reason."""
+    data = {"subject": "crm:1", "other": "crm:2", "actor": "E-7", "reason": reason}
+    return msgspec.json.encode(
+        {
+            "specversion": "1.0",
+            "id": "1",
+            "source": "s",
+            "type": "identity.unlink",
+            "subject": "crm:1",
+            "data": data,
+        }
+    )
+
+
+def test_what_is_blank_to_one_library_is_blank_to_both() -> None:
+    """Python takes separators of files and groups for blanks, and the library of the models does not."""
+    blanks = {chr(code) for code in range(0x3100) if chr(code).isspace()}
+    assert {"\x1c", "\x1f", "\x85", "\u3000"} <= blanks
+    for letter in (*map(chr, range(0x100)), *blanks):
+        value = command(letter)
+        fast = fast_decoder("identity.commands")(value, b"crm:1", LOG_US)
+        slow = careful.read("identity.commands", b"crm:1", value, [], LOG_US)
+        if letter in blanks:
+            assert fast is None and isinstance(slow, Fault), letter
+            assert (slow.reason, slow.pointer) == (Reason.WRONG_SHAPE, "/data/reason"), letter
+        else:
+            assert isinstance(fast, Event) and isinstance(slow, Event), letter
+
+
+def test_a_value_that_the_libraries_differ_on_is_a_fault_and_ends_nobody(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Stricter(msgspec.Struct):
+        due_at: int
+
+    monkeypatch.setattr(careful, "fast_struct", lambda _: Stricter)
+    found = careful.read("billing.events", b"billing:A-9", invoice(), [], LOG_US)
+    assert isinstance(found, Fault) and (found.reason, found.pointer) == (Reason.WRONG_SHAPE, "/data")

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import pytest
 
 from api.keys import IMPLIED, SCOPES, create_key, revoke_key
 from eventlog.embedded import EmbeddedBroker
+from eventlog.producing import LogProducer
 from models.identifiers import customer_id
 from stores.embedded import EmbeddedStore
 from tests.http_world import HttpWorld, world_of
+from tests.letter_world import LetterWorld
 
 ADA = customer_id("crm:4711")
 EVENT = {
@@ -19,6 +22,9 @@ EVENT = {
     "data": {"order_id": "O", "amount_minor": 1, "currency": "EUR"},
 }  # fmt: skip
 PAIR = {"subject": "crm:4711", "other": "shop:88", "actor": "E-7", "reason": "asked"}
+DECISION = {"actor": "E-7", "reason": "asked"}
+# Once it is discarded, a letter is neither redriven nor discarded again: each has its own.
+LETTER, DISCARDED = "billing.events-0@0", "billing.events-0@1"
 OPEN = {("get", "/livez"), ("get", "/readyz")}
 
 # Every endpoint that needs a key: its scope, a request that works, and the status it then has.
@@ -31,12 +37,17 @@ ENDPOINTS: dict[tuple[str, str], tuple[str, dict[str, Any], int]] = {
     ("get", "/v1/profiles/{customer_id}/identifiers"): ("profile:read", {}, 200),
     ("get", "/v1/profiles/{customer_id}/consents"): ("profile:read", {}, 200),
     ("get", "/v1/profiles/{customer_id}/merges"): ("profile:read", {}, 200),
+    ("get", "/v1/profiles/{customer_id}/explain/{field}"): ("profile:read", {}, 422),
     ("post", "/v1/profiles/{customer_id}/reveal"): (
         "profile:reveal", {"json": {"fields": ["name"], "reason": "asked"}}, 200,
     ),
     ("post", "/v1/events"): ("events:write", {"json": EVENT}, 202),
     ("post", "/v1/identity/links"): ("identity:write", {"json": PAIR}, 202),
     ("post", "/v1/identity/unlinks"): ("identity:write", {"json": PAIR}, 202),
+    ("get", "/v1/dead-letters"): ("ops", {}, 200),
+    ("get", "/v1/dead-letters/{position}"): ("ops", {}, 200),
+    ("post", "/v1/dead-letters/{position}:redrive"): ("ops", {"json": {**DECISION, "dry_run": True}}, 200),
+    ("post", "/v1/dead-letters/{position}:discard"): ("ops", {"json": DECISION}, 200),
     ("get", "/metrics"): ("ops", {}, 200),
     ("get", "/v1/ops/state"): ("ops", {}, 200),
     ("get", "/v1/stream"): ("profile:read", {"params": {"profile": ADA}, "stream": True}, 200),
@@ -52,12 +63,19 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HttpWorld]:
                 "service.promise_made", "crm:4711", promise_id="P", text="x", due_at="2026-03-09T09:00:00Z"
             )
             folded.settle()
+            log = LetterWorld(broker.bootstrap)
+            with LogProducer(broker.bootstrap) as producer:
+                for _ in range(2):
+                    producer.produce("billing.events", b"crm:4711", msgspec.json.encode(EVENT), partition=0)
+            log.bury("billing.events")
             yield world
 
 
 def asked(world: HttpWorld, place: tuple[str, str], key: str | None) -> tuple[int, dict[str, Any]]:
     method, path = place
-    answer = world.ask(method.upper(), path.format(customer_id=ADA), key, **ENDPOINTS[place][1])
+    position = DISCARDED if path.endswith(":discard") else LETTER
+    filled = path.format(customer_id=ADA, position=position, field="none")
+    answer = world.ask(method.upper(), filled, key, **ENDPOINTS[place][1])
     text = answer.headers["Content-Type"].startswith("text/")
     found = answer.status_code, {} if text else answer.json()
     answer.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -11,8 +12,10 @@ from pathlib import Path
 
 import pytest
 import redis
+import requests
 
-from api import audit, freshness
+from api import audit, freshness, readiness
+from api.services import MERGES_WAITING_MAX
 from eventlog import acknowledged
 from eventlog.admin import create_topics
 from eventlog.embedded import EmbeddedBroker
@@ -20,7 +23,7 @@ from models.identifiers import customer_id
 from stores import serving
 from stores.connection import connect
 from stores.embedded import EmbeddedStore
-from tests.http_world import HttpWorld, records, world_of
+from tests.http_world import HttpWorld, records, wait_until, world_of
 from tests.test_http_authorisation import EVENT, PAIR
 
 ADA = customer_id("crm:4711")
@@ -47,6 +50,7 @@ def servers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Servers
     monkeypatch.setattr(audit, "LATE_SECONDS", 0.5)
     monkeypatch.setattr(serving, "ANSWER_SECONDS", 0.5)
     monkeypatch.setattr(freshness, "UNATTENDED_SECONDS", 0.8)
+    monkeypatch.setattr(readiness, "KEPT_SECONDS", 0.0)
     with EmbeddedStore() as store:
         broker = EmbeddedBroker()
         for world, folded in world_of(broker.bootstrap, store.url, tmp_path):
@@ -55,14 +59,6 @@ def servers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Servers
             found = Servers(world, store, broker)
             yield found
         found.broker.stop()
-
-
-def until(true: object) -> None:
-    for _ in range(3_000):
-        if true():  # type: ignore[operator]
-            return
-        threading.Event().wait(0.01)
-    raise AssertionError("it did not become true")
 
 
 def test_without_the_store_reads_are_problems_and_it_is_not_ready_until_it_is_back(servers: Servers) -> None:
@@ -147,7 +143,7 @@ def test_without_the_log_writes_are_problems_and_masked_reads_go_on_to_be_audite
     assert world.get("/readyz", None).json()["checks"]["log"] == "away"
     # The first read is on its way to the log; when that is late, personal data is shown no more.
     world.get(PATH, "profile:read.pii")
-    until(lambda: world.services.audit.late_seconds > 0.6)
+    wait_until(lambda: world.services.audit.late_seconds > 0.6)
     refused = world.get(PATH, "profile:read.pii")
     assert (refused.status_code, refused.json()["code"]) == (503, "audit_unavailable")
     masked = [world.get(PATH, "profile:read") for _ in range(3)]
@@ -158,8 +154,48 @@ def test_without_the_log_writes_are_problems_and_masked_reads_go_on_to_be_audite
     assert {one.headers["X-Request-Id"] for one in masked} <= shown
     assert refused.headers["X-Request-Id"] not in shown
     assert world.get(PATH, "profile:read.pii").status_code == 200
-    until(lambda: world.post("/v1/events", EVENT).status_code == 202)
+    wait_until(lambda: world.post("/v1/events", EVENT).status_code == 202)
     assert records(world.kafka, "sales.events")
+
+
+def test_a_broker_that_hangs_holds_up_no_look_up(servers: Servers) -> None:
+    """More questions to the log than threads; a look-up that takes a thread is answered meanwhile."""
+    world, pid = servers.world, servers.broker.pid
+    assert world.look("order:O", key="profile:read")["match"] == "none"
+    answers: list[requests.Response] = []
+
+    def ask() -> None:
+        sent = {"Authorization": f"Bearer {world.keys['profile:read']}"}
+        answers.append(requests.get(f"{world.url}{PATH}/merges", headers=sent, timeout=60))
+
+    asking = [threading.Thread(target=ask, daemon=True) for _ in range(40)]
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        for thread in asking:
+            thread.start()
+        wait_until(lambda: sum(thread.is_alive() for thread in asking) <= MERGES_WAITING_MAX)
+        # Those beyond were refused, the others wait; both for the log alone.
+        assert {(one.status_code, one.json()["code"]) for one in answers} == {(503, "log_unavailable")}
+        assert world.look("order:O", key="profile:read")["match"] == "none"
+        assert sum(thread.is_alive() for thread in asking) == MERGES_WAITING_MAX
+    finally:
+        os.kill(pid, signal.SIGCONT)
+        for thread in asking:
+            thread.join(60)
+    assert world.get(f"{PATH}/merges", "profile:read").status_code == 200
+
+
+def test_probes_ask_store_and_log_once_in_a_while_however_many_there_are(
+    servers: Servers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world, asked = servers.world, []
+    reachable = world.services.log.reachable
+    monkeypatch.setattr(world.services.log, "reachable", lambda: asked.append(1) or reachable())
+    world.services.readiness._checks._seconds = 600.0
+    assert [world.get("/readyz", None).status_code for _ in range(5)] == [200] * 5
+    assert len(asked) == 1
+    world.services.readiness._checks._seconds = 0.0
+    assert world.get("/readyz", None).status_code == 200 and len(asked) == 2
 
 
 def test_when_the_audit_queue_is_full_nothing_is_shown(servers: Servers) -> None:
@@ -177,7 +213,7 @@ def test_what_is_accepted_and_audited_is_in_the_log_when_the_server_ends(servers
     world = servers.world
     # The first one waits for the connection, which on a busy machine may take longer than a record may wait.
     world.get(PATH)
-    until(lambda: len(records(world.kafka, "scv.audit")) == 1)
+    wait_until(lambda: len(records(world.kafka, "scv.audit")) == 1)
     for _ in range(49):
         world.get(PATH)
     world.server.should_exit = True
@@ -185,9 +221,47 @@ def test_what_is_accepted_and_audited_is_in_the_log_when_the_server_ends(servers
     assert len(records(world.kafka, "scv.audit")) == 50
 
 
+def test_a_log_that_comes_back_while_the_server_ends_gets_what_is_audited(
+    servers: Servers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = servers.world
+    monkeypatch.setattr(audit, "CLOSE_SECONDS", 60.0)
+    servers.broker.stop()
+    for _ in range(3):
+        assert world.get(PATH, "profile:read").status_code == 200
+    world.server.should_exit = True
+    wait_until(world.services.audit._ended.is_set)
+    # At least one try that failed after it was told to end.
+    tried = len(world.log.lines)
+    wait_until(lambda: any(line.startswith("audit: ") for line in world.log.lines[tried:]))
+    servers.start_broker_again()
+    world._thread.join(60)
+    assert len(records(world.kafka, "scv.audit")) == 3
+
+
+def test_whoever_asks_twice_to_end_cuts_off_requests_and_not_the_audit(servers: Servers) -> None:
+    world = servers.world
+    # A request whose body does not come: it would be waited for.
+    with socket.create_connection(("127.0.0.1", world.port), timeout=30) as waiting:
+        key = world.keys["all"].encode()
+        waiting.sendall(
+            b"POST /v1/events HTTP/1.1\r\nHost: scv\r\nAuthorization: Bearer " + key
+            + b"\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n"
+        )  # fmt: skip
+        wait_until(lambda: world.server.server_state.tasks)
+        world.get(PATH)
+        world.server.handle_exit(signal.SIGINT, None)
+        world.server.handle_exit(signal.SIGINT, None)
+        world._thread.join(60)
+    assert not world.services.audit._thread.is_alive() and world.services.audit.waiting == 0
+    assert len(records(world.kafka, "scv.audit")) == 1
+    # In the course of ending, where another Ctrl-C is heeded still, and not as what is cancelled after it.
+    assert "Application shutdown complete." in world.log.lines
+
+
 def test_a_lag_is_told_with_the_records_and_seconds_that_are_behind(servers: Servers) -> None:
     """No worker looks at most lanes here: that is said, and how long the one that was looked at is silent."""
-    until(lambda: servers.world.services.lags.lag.status != "unknown")
+    wait_until(lambda: servers.world.services.lags.lag.status != "unknown")
     lag = servers.world.get(PATH).json()["as_of"]
     assert lag["status"] == "unattended" and lag["lag_records"] == 0
     assert lag["lag_seconds"] > 3_600, "the world's clock stands still since March"

@@ -23,7 +23,9 @@ PAGE = (Path(__file__).parent.parent / "docs" / "http.md").read_text()
 
 @pytest.fixture(scope="module")
 def document() -> dict[str, Any]:
-    plan = Plan("127.0.0.1:1", "redis://127.0.0.1:1/0", Path("none.json"), IdentityRules(), 1.0)
+    plan = Plan(
+        "127.0.0.1:1", "redis://127.0.0.1:1/0", Path("none.json"), IdentityRules(), 1.0, (), "c-1", ""
+    )
     return create_app(plan).openapi()
 
 
@@ -46,8 +48,14 @@ def test_every_problem_is_answered_by_some_endpoint(document: dict[str, Any]) ->
         for operation in operations(document).values()
         for answer in operation["responses"].values()
     )
-    # These two have no endpoint: they are about paths and methods that are none.
-    assert {code for code in CODES if f"`{code}`" not in described} == {"not_found", "method_not_allowed"}
+    # These have no endpoint: they are about paths and methods that are none, and what is no request yet.
+    assert {code for code in CODES if f"`{code}`" not in described} == {
+        "not_found",
+        "method_not_allowed",
+        "not_http",
+        "head_too_large",
+        "too_many_connections",
+    }
 
 
 def test_the_page_has_every_scope_and_every_endpoint(document: dict[str, Any]) -> None:
@@ -80,6 +88,7 @@ def test_examples_are_what_the_models_say() -> None:
         (bodies.IdentifiersAnswer, examples.IDENTIFIERS),
         (bodies.ConsentsAnswer, examples.CONSENTS),
         (bodies.MergesAnswer, examples.MERGES),
+        (bodies.ExplainAnswer, examples.EXPLAIN),
         (bodies.RevealRequest, examples.REVEAL_REQUEST),
         (bodies.RevealAnswer, examples.REVEAL),
         (bodies.EventsAnswer, examples.EVENTS),

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
+import requests
 
 from api import streaming
 from api.freshness import SyncToken
 from api.keys import create_key, revoke_key
-from api.limits import StreamLimit
+from api.limits import stream_limit, waiting_limit
 from eventlog.embedded import EmbeddedBroker
 from eventlog.producing import LogProducer
 from models.identifiers import customer_id
 from models.record import Lane
 from stores.embedded import EmbeddedStore
-from tests.http_world import HttpWorld, world_of
+from tests.http_world import HttpWorld, wait_until, world_of
 from tests.lookup_world import LookupWorld
 
 ADA, BOB = customer_id("crm:4711"), customer_id("crm:4712")
@@ -38,16 +40,6 @@ def worlds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[HttpWorld
                 folded.tell("marketing.form_submitted", subject, form="f")
             folded.settle()
             yield world, folded
-
-
-@pytest.fixture
-def world(worlds: tuple[HttpWorld, LookupWorld]) -> HttpWorld:
-    return worlds[0]
-
-
-@pytest.fixture
-def folded(worlds: tuple[HttpWorld, LookupWorld]) -> LookupWorld:
-    return worlds[1]
 
 
 def change(
@@ -110,6 +102,41 @@ def test_a_stream_ends_when_its_customer_is_merged_and_says_into_whom(
         assert stream.ended()
 
 
+def test_a_stream_tells_signals_of_the_rules_it_names_as_they_rise_and_are_cleared(
+    world: HttpWorld, folded: LookupWorld
+) -> None:
+    """Nobody writes signals yet: the store is given what will be there."""
+    key = f"scv:g1:{{{ADA}}}:profile"
+
+    def signals(*told: tuple[str, str, str]) -> None:
+        named = [
+            {"signal_id": one, "rule": rule, "severity": "high", "status": "raised", "raised_at": at,
+             "due_at": None, "event_id": None, "suggested_step": None}
+            for one, rule, at in told
+        ]  # fmt: skip
+        folded.client.hset(key, "signals", msgspec.json.encode(named))
+
+    world.services.changes._tail.following.wait(10)
+    early, soon = "2026-03-01T00:00:00Z", (datetime.now(UTC) + timedelta(seconds=3)).isoformat()
+    signals(("s1", "payment_failing", early), ("s2", "churn", early))
+    with world.stream(ADA, signals="payment_failing,detractor_open") as stream, world.stream(ADA) as other:
+        raised = stream.next()
+        assert (raised["event"], raised["data"]["change"]) == ("signal", "raised")
+        assert raised["data"]["signal"]["signal_id"] == "s1" and raised["data"]["customer_id"] == ADA
+        assert stream.next()["event"] == "profile"
+        signals(("s2", "churn", early), ("s3", "detractor_open", early), ("s4", "payment_failing", soon))
+        change(world, folded, "crm:4711")
+        cleared, raised = stream.next(), stream.next()
+        assert cleared["data"]["change"] == "cleared"
+        assert cleared["data"]["signal"] == {"signal_id": "s1", "rule": "payment_failing"}
+        assert raised["data"]["signal"]["signal_id"] == "s3"
+        assert stream.next()["event"] == "profile"
+        # Heartbeats are ten minutes apart here, and nobody told of a change: its instant has come.
+        risen = stream.next()
+        assert (risen["data"]["change"], risen["data"]["signal"]["signal_id"]) == ("raised", "s4")
+        assert [other.next()["event"], other.next()["event"]] == ["profile", "profile"]
+
+
 def test_without_notices_a_stream_looks_at_each_heartbeat(
     world: HttpWorld, folded: LookupWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -132,7 +159,7 @@ def test_a_stream_of_a_key_without_the_timeline_does_not_tell_of_it(
 
 
 def test_streams_are_bounded_and_a_client_that_vanishes_makes_room(world: HttpWorld) -> None:
-    world.services.streams = limit = StreamLimit(per_key=2, most=3)
+    world.services.streams = limit = stream_limit(per_key=2, most=3)
     path = f"/v1/stream?profile={ADA}"
     first, second = world.stream(ADA, "profile:read"), world.stream(ADA, "profile:read")
     refused = world.get(path, "profile:read")
@@ -153,6 +180,9 @@ def test_streams_are_bounded_and_a_client_that_vanishes_makes_room(world: HttpWo
         ("", 422, "invalid_request"),
         ("?profile=crm:4711", 422, "invalid_request"),
         ("?profile=cus_0000000000000000", 404, "unknown_customer"),
+        (f"?profile={ADA}&signals=", 422, "invalid_request"),
+        (f"?profile={ADA}&signals=Ada%20Byron", 422, "invalid_request"),
+        (f"?profile={ADA}&signals={','.join(['rule'] * 21)}", 422, "invalid_request"),
     ],
 )
 def test_a_stream_that_cannot_begin_says_why(world: HttpWorld, query: str, status: int, code: str) -> None:
@@ -219,6 +249,54 @@ def test_a_read_waits_for_the_link_facts_too(world: HttpWorld, folded: LookupWor
     assert world.get(f"/v1/profiles/{ADA}", headers={"Sync-Token": token}).status_code == 200
 
 
+def token_of(lane: Lane, offset: int) -> str:
+    return SyncToken.of([(lane, offset)]).text()
+
+
+def test_a_token_of_lanes_that_there_are_not_is_refused_and_a_new_lane_is_asked_for(world: HttpWorld) -> None:
+    path = f"/v1/profiles/{ADA}"
+    for lane in (Lane("sales.events", 2), Lane("sales.events", 10**9), Lane("identity.commands", 1)):
+        headers = {"Sync-Token": token_of(lane, 0), "Prefer": "wait=10"}
+        answer = world.get(path, headers=headers)
+        assert (answer.status_code, answer.json().get("parameter")) == (422, "Sync-Token"), lane
+    # As if the lane had come since the broker was asked.
+    world.services.log._lanes["sales.events"] = 1
+    answer = world.get(path, headers={"Sync-Token": token_of(Lane("sales.events", 1), 0)})
+    assert answer.json()["code"] == "projection_behind"
+    assert world.services.log.knows(Lane("sales.events", 1))
+
+
+def test_reads_that_wait_are_bounded_and_those_that_need_not_are_none_of_them(
+    world: HttpWorld, folded: LookupWorld
+) -> None:
+    world.services.waiting = limit = waiting_limit(per_key=1, most=2)
+    behind = {"Sync-Token": token_of(Lane("billing.events", 0), 0), "Prefer": "wait=10"}
+    answers = []
+
+    def ask(key: str) -> None:
+        answers.append(world.get(f"/v1/profiles/{ADA}", key, headers=behind).status_code)
+
+    asking = [threading.Thread(target=ask, args=[key], daemon=True) for key in ("all", "profile:read")]
+    for count, thread in enumerate(asking):
+        thread.start()
+        wait_until(lambda count=count: limit.open == count + 1)
+    for key in ("all", "profile:read.pii"):
+        refused = requests.get(
+            f"{world.url}/v1/profiles/{ADA}",
+            headers={"Authorization": f"Bearer {world.keys[key]}", **behind},
+            timeout=30,
+        )
+        assert (refused.status_code, refused.json()["code"]) == (429, "too_many_waiting")
+        assert refused.headers["Retry-After"] == "1"
+    there = {"Sync-Token": token_of(Lane("marketing.events", 0), 0), "Prefer": "wait=10"}
+    assert world.get(f"/v1/profiles/{ADA}", "profile:read.pii", headers=there).status_code == 200
+    folded.tell("billing.invoice_issued", "crm:4711", invoice_id="I", amount_minor=1, currency="EUR")
+    folded.settle()
+    for thread in asking:
+        thread.join(20)
+    assert answers == [200, 200] and limit.open == 0
+
+
 @pytest.mark.parametrize(
     "token", ["x", "", "e30", "eyJhLTAiOjF9", "eyJzYWxlcy5ldmVudHMtMCI6LTF9", "A" * 20_001]
 )
@@ -235,12 +313,3 @@ def test_a_token_stands_for_the_furthest_record_of_each_lane() -> None:
         "sales.events-3": 8,
         "billing.events-0": 1,
     }
-
-
-def wait_until(true: object) -> None:
-    """Come back when it is true; the test's own time limit is the suite's."""
-    for _ in range(3_000):
-        if true():  # type: ignore[operator]
-            return
-        threading.Event().wait(0.01)
-    raise AssertionError("it did not become true")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import http.client
+import logging
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -13,7 +15,9 @@ from pathlib import Path
 import pytest
 
 from api.keys import create_key
+from api.protocol import CONNECTIONS_MAX
 from eventlog.processes import HOST, free_port
+from ops import serving as serving_module
 from ops.failures import Exit
 
 SCV = [
@@ -36,6 +40,12 @@ def keys(tmp_path: Path) -> Path:
     return tmp_path / "keys.json"
 
 
+def _as_from_a_shell() -> None:
+    # One that runs the tests in the background has them, and all they start, ignore Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+
+
 @pytest.fixture
 def serving(keys: Path) -> Iterator[tuple[subprocess.Popen[str], int]]:
     """A server whose store and log are away, as soon as it listens."""
@@ -43,8 +53,7 @@ def serving(keys: Path) -> Iterator[tuple[subprocess.Popen[str], int]]:
     running = subprocess.Popen(
         [*SCV, "--port", str(port), "--keys", str(keys)],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        # A shell that runs the tests in the background has them, and all they start, ignore Ctrl-C.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509 - no threads here
+        preexec_fn=_as_from_a_shell,  # noqa: PLW1509 - no threads here
     )  # fmt: skip
     try:
         assert running.stdout is not None
@@ -62,6 +71,10 @@ def test_it_listens_though_all_else_is_away_and_another_cannot_take_its_port(
     serving: tuple[subprocess.Popen[str], int], keys: Path
 ) -> None:
     running, port = serving
+    if resource.getrlimit(resource.RLIMIT_NOFILE)[1] > CONNECTIONS_MAX:
+        lines = Path(f"/proc/{running.pid}/limits").read_text().splitlines()
+        [files] = [int(line.split()[3]) for line in lines if line.startswith("Max open files")]
+        assert files > CONNECTIONS_MAX, "it has asked for more than the 256 that it was given"
     connection = http.client.HTTPConnection(HOST, port, timeout=30)
     for path, status in (
         ("/livez", 200),
@@ -85,6 +98,14 @@ def test_it_listens_though_all_else_is_away_and_another_cannot_take_its_port(
     os.kill(running.pid, signal.SIGTERM)
     _, said = running.communicate(timeout=60)
     assert running.returncode == 0 and "Traceback" not in said
+
+
+def test_lines_of_the_log_are_dated_as_the_library_dates_them() -> None:
+    form = "%(asctime)s %(message)s"
+    ours, theirs = serving_module._Formatter(form), logging.Formatter(form)
+    for created in (1_772_359_200.0004, 1_772_359_200.9996, 1_772_359_201.5, 1_772_359_200.25):
+        record = logging.makeLogRecord({"created": created, "msecs": created % 1 * 1_000, "msg": "x"})
+        assert ours.format(record) == theirs.format(record)
 
 
 def test_ctrl_c_ends_it(serving: tuple[subprocess.Popen[str], int]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from api import masking
 from api.masking import mask_email, mask_given_name, mask_name, mask_phone, mask_subject, masked, scrubbed
 from api.merges import shown_turn
 from models.profile import Profile
@@ -175,6 +177,31 @@ def test_what_is_null_or_empty_stays_so() -> None:
 def test_addresses_and_numbers_are_found_in_any_text(text: bytes, said: bytes) -> None:
     assert scrubbed(text) == said
     json.loads(said)
+
+
+# An address that is masked, or nearly so: what stands before it, what of it is shown, and what follows.
+NEARLY = [
+    "".join(pieces)
+    for pieces in itertools.product(
+        ['"', "", " ", '":"', "@", "x@y ", "%40"],
+        ["", "a", "ü", "ab", "…"],
+        ["…@…", "…@", "@…", ""],
+        ['"', '","', "", " ", "b", "@", "%40x"],
+    )
+]
+
+
+@pytest.mark.parametrize("beside", ["", '"a…@…"', "b@c", '"n…@…","m'])
+def test_a_text_that_is_left_alone_as_masked_already_is_one_that_masking_leaves_alone(beside: str) -> None:
+    for text in (one for nearly in NEARLY for one in (beside + nearly, nearly + beside)):
+        if masking._masked_already(text.encode()):
+            assert masking._EMAIL.sub(masking._without_email, text.encode()) == text.encode()
+
+
+def test_what_masking_made_is_known_as_masked_already() -> None:
+    assert masking._masked_already('{"email":"a…@…","value":"…@…","x":1}'.encode())
+    assert masking._masked_already(b'{"x":1}')
+    assert not masking._masked_already('["ab…@…"]'.encode())
 
 
 def test_each_kind_is_masked_in_its_own_way() -> None:

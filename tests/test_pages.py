@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 import requests
 
-from api.keys import create_key, revoke_key
+from api.keys import IMPLIED, SCOPES, create_key, revoke_key
 from api.pages.rendering import POLICY
 from eventlog.embedded import EmbeddedBroker
+from models.identifiers import customer_id
 from stores.embedded import EmbeddedStore
 from tests.http_world import HttpWorld, world_of
 
@@ -23,9 +24,11 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HttpWorld]:
-    """Nobody is known."""
+    """One customer."""
     with EmbeddedBroker() as broker, EmbeddedStore() as store:
-        for world, _ in world_of(broker.bootstrap, store.url, tmp_path_factory.mktemp("http")):
+        for world, folded in world_of(broker.bootstrap, store.url, tmp_path_factory.mktemp("http")):
+            folded.tell("sales.lead_created", "crm:4711", lead_id="L-1")
+            folded.settle()
             yield world
 
 
@@ -127,6 +130,67 @@ def test_static_files_are_cached_by_their_content_and_paths_choose_only_names(wo
     assert "immutable" not in requests.get(f"{world.url}/static/scv.css", timeout=30).headers["Cache-Control"]
     for path in ("/static/", "/static/nothing.css", "/static/%2e%2e/app.py", "/static/..%2fkeys.py"):
         assert requests.get(world.url + path, timeout=30).status_code == 404
+
+
+PLACE = f"/agent/customers/{customer_id('crm:4711')}"
+# Every endpoint of the agent's page: its scope, and a form that works.
+ENDPOINTS = {
+    ("GET", "/agent"): ("profile:read", None),
+    ("POST", "/agent/lookup"): ("profile:read", {"names": "crm:4711"}),
+    ("GET", PLACE): ("profile:read", None),
+    ("GET", "/agent/stream?profile=cus_0000000000000000"): ("profile:read", None),
+    ("POST", f"{PLACE}/reveal"): ("profile:reveal", {"field:phone": "yes", "reason": "asked"}),
+    ("POST", f"{PLACE}/verify"): ("profile:reveal", {"email": "ada@example.com"}),
+    ("POST", f"{PLACE}/wrap-up"): ("events:write", {"form_id": "0" * 32, "disposition": "solved"}),
+}
+
+
+@pytest.mark.parametrize("place", ENDPOINTS, ids=" ".join)
+def test_an_endpoint_of_a_page_opens_to_its_scope_and_to_pages_of_this_server(
+    world: HttpWorld, place: tuple[str, str]
+) -> None:
+    (method, path), (wanted, form) = place, ENDPOINTS[place]
+
+    def status(key: str, origin: str = world.url) -> int:
+        return requests.request(
+            method, world.url + path, data=form, cookies={"scv_session": key}, headers={"Origin": origin},
+            allow_redirects=False, timeout=30,
+        ).status_code  # fmt: skip
+
+    for scope in SCOPES:
+        opened = scope == wanted or wanted in IMPLIED.get(scope, ())
+        assert status(world.keys[scope]) == (200 if opened else 403), scope
+    assert status("scv_nobody") in (303, 401)
+    if method == "POST":
+        assert status(world.keys["all"], "https://evil.example") == 403
+
+
+@pytest.mark.parametrize(
+    "path, form, code",
+    [
+        ("/agent/lookup", {"names": " "}, "invalid_request"),
+        ("/agent/lookup", {"names": "\x00\x01"}, None),
+        ("/agent/lookup", {"names": "ä" * 70_000}, "body_too_large"),
+        (f"{PLACE}/reveal", {"reason": "asked"}, "invalid_request"),
+        (f"{PLACE}/reveal", {"field:phone": "yes"}, "invalid_request"),
+        (f"{PLACE}/reveal", {"field:secrets": "yes", "reason": "asked"}, "invalid_request"),
+        (f"{PLACE}/verify", {"email": " "}, "invalid_request"),
+        (f"{PLACE}/wrap-up", {"form_id": "0" * 32}, "invalid_request"),
+        ("/agent/customers/none/wrap-up", {"form_id": "0" * 32}, "unknown_customer"),
+    ],
+)
+def test_a_form_that_makes_no_sense_is_answered_with_what_to_do(
+    world: HttpWorld, path: str, form: dict[str, str], code: str | None
+) -> None:
+    answer = requests.post(
+        world.url + path, form, cookies={"scv_session": world.keys["all"]}, headers={"Origin": world.url},
+        timeout=30,
+    )  # fmt: skip
+    if code is None:
+        assert answer.status_code == 200
+    else:
+        assert answer.json()["code"] == code and answer.json()["detail"]
+    assert "Traceback" not in answer.text and not [line for line in world.log.lines if "unexpected" in line]
 
 
 def test_the_log_says_nothing_of_keys_or_forms(world: HttpWorld) -> None:

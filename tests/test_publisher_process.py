@@ -23,7 +23,7 @@ from eventlog.admin import create_topics
 from eventlog.apache import ApacheBroker
 from eventlog.embedded import EmbeddedBroker
 from eventlog.producing import LogProducer
-from eventlog.topics import CHANGES, DOMAIN_TOPICS, PROFILES, Topic, link_log
+from eventlog.topics import CHANGES, DOMAIN_TOPICS, GENERATIONS, PROFILES, Topic, link_log
 from models.identifiers import customer_id
 from models.record import Lane
 from models.settings import Settings
@@ -228,7 +228,10 @@ def test_a_publisher_goes_on_when_a_store_that_was_lost_is_back() -> None:
 
 def test_topics_that_do_not_fit_end_a_publisher_with_one_line(embedded_store: EmbeddedStore) -> None:
     with EmbeddedBroker() as broker:
-        plan = [Topic(name, count, MappingProxyType({})) for name, count in ((CHANGES, 1), (PROFILES, 2))]
+        plan = [
+            Topic(name, count, MappingProxyType({}))
+            for name, count in ((CHANGES, 1), (PROFILES, 2), (GENERATIONS, 1))
+        ]
         create_topics(broker.bootstrap, plan=plan)
         with running("publisher", kafka=broker.bootstrap, redis=embedded_store.url) as process:
             _, said = process.communicate(timeout=60)

@@ -82,7 +82,7 @@ def test_nothing_of_the_compose_worker_keeps_a_second_one_from_starting(compose:
     }
 
 
-@pytest.mark.parametrize("service", ["topics", "worker"])
+@pytest.mark.parametrize("service", ["topics", "worker", "serve"])
 def test_compose_runs_commands_and_settings_that_there_are(service: str, compose: dict[str, Any]) -> None:
     command: Any = typer.main.get_command(cli.app)
     for word in compose[service]["command"]:
@@ -93,6 +93,24 @@ def test_compose_runs_commands_and_settings_that_there_are(service: str, compose
     address = compose["kafka"]["environment"]["KAFKA_ADVERTISED_LISTENERS"]
     assert f"PLAINTEXT://{settings.kafka}," in address
     assert settings.redis == "redis://redis:6379/0"
+
+
+def test_compose_serves_http_where_it_says_with_keys_that_outlive_the_container(
+    compose: dict[str, Any],
+) -> None:
+    serve = compose["serve"]
+    chosen = {name.removeprefix("SCV_").lower(): one for name, one in serve["environment"].items()}
+    settings = Settings(**chosen)
+    # From this machine only: it speaks plain HTTP.
+    assert serve["ports"] == [f"127.0.0.1:{settings.http_port}:{settings.http_port}"]
+    assert settings.http_host == "0.0.0.0", "containers have an address of their own"
+    [kept] = serve["volumes"]
+    volume, _, directory = kept.partition(":")
+    whole = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+    assert str(settings.http_keys.parent) == directory and volume in whole["volumes"]
+    # A new volume is whose the directory of the image is; that user must be able to write the file.
+    assert f"install --directory --owner scv --mode 0700 {directory}" in (ROOT / "Dockerfile").read_text()
+    assert f":{settings.http_port}/readyz" in serve["healthcheck"]["test"][-1]
 
 
 def test_compose_runs_the_servers_that_tests_run(compose: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@ Invariants:
 
 from __future__ import annotations
 
+import contextlib
 import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -21,7 +22,7 @@ from starlette.responses import Response
 
 from api.accepting import accept
 from api.bodies import RevealRequest
-from api.freshness import SyncToken, wait_for
+from api.freshness import SyncToken
 from api.masking import mask_given_name
 from api.pages import wrap_up
 from api.pages.asking import is_one_of_ours, names_of
@@ -31,11 +32,12 @@ from api.pages.rendering import page
 from api.pages.session import page_endpoint, read_form
 from api.pages.verifying import ASKED, ENOUGH, compared
 from api.problems import Problem, first_fault, invalid
-from api.profiles import audit, customer_id_of, sections_of, shown_candidate
+from api.profiles import audit, candidates_of, customer_id_of, sections_of, seen
 from api.resolving import Resolved, live_profile, resolve
 from api.routing import Caller, DirectRoute, header_of
 from api.shown import document_of
 from api.writing import audit_first, revealed
+from eventlog.errors import LogError
 from stores.reading import StoredProfile
 
 router = APIRouter(route_class=DirectRoute)
@@ -83,7 +85,7 @@ def _nobody_yet(request: Request, caller: Caller, found: Resolved, text: str) ->
         )
     now = _now(request)
     if found.answer.match == "ambiguous":
-        candidates = [shown_candidate(one, personal=caller.personal) for one in found.answer.candidates]
+        candidates = msgspec.json.decode(candidates_of(found.answer, personal=caller.personal)[0])
         return page("agent_ambiguous.html", candidates=candidates, asked=asked, now=now)
     return page("agent_unknown.html", asked=asked, now=now)
 
@@ -179,18 +181,16 @@ async def write_wrap_up(request: Request, caller: Caller) -> Response:
     _, stored = await live_profile(caller.services, customer_id_of(request), ())
     now = datetime.now(UTC)
     events = wrap_up.events_of(form, stored.founder, caller.actor, now, _zone(request))
-    outcomes = await accept(caller.services.log, events)
+    outcomes = await accept(caller.services, events)
     for one in outcomes:
         if one.fault is not None:
             raise invalid(one.fault.pointer, one.fault.detail)
     if any(one.place is None for one in outcomes):
         raise Problem("log_unavailable", "not written yet; save again, that writes nothing twice")
     token = SyncToken.of([one.place for one in outcomes if one.place is not None]).text()
-    try:
-        await wait_for(caller.services.store, token, WAIT, links_end=caller.services.links_end)
-    except Problem as behind:
-        if behind.code != "projection_behind":
-            raise
+    # It is written; whoever cannot wait for it sees it a moment later, as news.
+    with contextlib.suppress(Problem, LogError):
+        await seen(caller, token, WAIT)
     return page("agent_saved.html", headers={"HX-Trigger-After-Swap": "scv:saved"}, count=len(outcomes))
 
 

@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from api.pages.alerts import Alert, Step, alerts, is_open, is_past, next_step
 from models.catalogue import domain_of
 from models.moments import day
+from models.money import money_text
 from models.titles import words
 
 Profile = Mapping[str, Any]
@@ -59,12 +60,15 @@ class Cut(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """A line of the timeline: the profile's entry, its domain, an icon's name and what it reads."""
+    """A line of the timeline, as it is written down: `icon` by name, `amount` as text, or empty."""
 
-    told: Profile
+    event_id: str
     domain: str
     icon: str
+    where: str
     time: str
+    title: str
+    amount: str
 
 
 class Day(NamedTuple):
@@ -152,8 +156,11 @@ def _days(timeline: Sequence[Profile], now: datetime) -> list[Day]:
     entries = []
     for one in timeline:
         at = datetime.fromisoformat(one["occurred_at"]).astimezone(now.tzinfo)
-        icon = _ICONS.get(one["channel"] or "", _icon_of(one["type"]))
-        entries.append((at.date(), Entry(one, domain_of(one["type"]), icon, f"{at:%H:%M}")))
+        domain, channel = domain_of(one["type"]), one["channel"]
+        icon = _ICONS.get(channel or "", "") or _icon_of(one["type"])
+        amount = money_text(one.get("amount_minor"), one.get("currency"))
+        line = Entry(one["event_id"], domain, icon, channel or domain, f"{at:%H:%M}", one["title"], amount)
+        entries.append((at.date(), line))
     today = now.date()
     names = {today: "Today", today - timedelta(days=1): "Yesterday"}
     return [

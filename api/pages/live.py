@@ -17,6 +17,7 @@ from starlette.responses import Response
 from api.freshness import Lag
 from api.problems import Problem
 from api.routing import Caller
+from api.signals import SignalWatch
 from api.streaming import CustomerStream, event_text
 from stores.reading import StoredProfile
 
@@ -55,7 +56,7 @@ class PageStream(CustomerStream):
     """How fresh the view is; with a customer (`stored`), what happens there too."""
 
     def __init__(self, caller: Caller, stored: StoredProfile | None, heard: str) -> None:
-        super().__init__(caller, stored or NOBODY, heard)
+        super().__init__(caller, stored or NOBODY, heard, SignalWatch(frozenset()))
         self._open = stored is not None
 
     async def pieces(self) -> AsyncGenerator[bytes, None]:

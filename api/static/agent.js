@@ -19,6 +19,7 @@
   let following = null;  // whom to go on to after a merge
   let calling = null;    // a call that waits for the agent
   let current = null;    // the look-up in flight
+  let leaving = false;   // the agent has said that what is written may go
 
   // What there is to say, in one place that is always there, the most urgent first.
   const URGENCY = ["problem", "call", "merged", "gone", "offline", "stale", "saved"];
@@ -69,6 +70,12 @@
       asked = parameters.get("names");
     }
     if (elt.id === "wrap-up-form") parameters.set("seconds", String(Math.round((Date.now() - opened) / 1000)));
+  });
+  // Nobody leaves what they wrote without knowing; opening the caller that waits is to know.
+  document.addEventListener("htmx:confirm", (event) => {
+    if (event.detail.target !== desk || leaving || !isWritten()) return;
+    event.preventDefault();
+    if (confirm("What you wrote for this customer is not saved. Leave it?")) event.detail.issueRequest(true);
   });
   // Of two look-ups the later one counts, whichever answers first.
   document.addEventListener("htmx:beforeRequest", (event) => {
@@ -250,7 +257,7 @@
   const DO = {
     "show-news": showNews,
     follow: () => htmx.ajax("GET", `/agent/customers/${following}`, { target: "#desk", swap: "innerHTML" }),
-    answer: () => lookUp(calling, true),
+    answer: () => { leaving = true; lookUp(calling, true); leaving = false; },
     dismiss: () => unsay("problem", "saved"),
   };
   document.addEventListener("click", (event) => {

@@ -49,6 +49,8 @@ def simulate(
 BOUNDS = (
     (folder, "PARTS_PER_COMMIT", (1, 2)),
     (identity_writer, "NODES_PER_COMMIT", (1, 3)),
+    (identity_writer, "FACTS_AT_ONCE", (1, 3)),
+    (identity_writer, "ROUND_MS", (0, 100)),
     (graph_cache, "NODES_MAX", (0, 5)),
     (assembler, "CUSTOMERS_AT_ONCE", (1, 2)),
     (assembler, "VIEWS_MAX", (0, 1)),

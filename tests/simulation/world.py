@@ -280,7 +280,10 @@ class World:
             self._catch_up()
 
     def _catch_up(self) -> None:
-        for _ in range(SETTLING_ROUNDS_MAX):
+        rounds = 0
+        # Some for each fact: a round of the graph may be as short as one, and begins again when it went back.
+        while rounds < SETTLING_ROUNDS_MAX * (1 + len(self.log.lanes.get(LINK_LANE, ()))):
+            rounds += 1
             for actor in self.actors:
                 # A zombie goes on once more before it hears.
                 self.log.grow_to_the_end()

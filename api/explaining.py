@@ -1,0 +1,74 @@
+"""Looking back over HTTP: which time a request asks for, and the endpoint that explains a field.
+
+Invariants:
+- An explanation is masked and audited as the profile is. Which events there were is the timeline's to tell:
+  without `timeline:read` they are counted only.
+"""
+
+from __future__ import annotations
+
+import msgspec
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from api.bodies import ExplainAnswer
+from api.examples import EXPLAIN
+from api.masking import mask_subject, scrubbed
+from api.past import POINT_PARAMETERS, asked_of, point_of
+from api.problems import wrong_parameter
+from api.profiles import (
+    HEADERS,
+    ID_PARAMETER,
+    JSON,
+    MOVED,
+    REPLAY_PROBLEMS,
+    audit,
+    located,
+)
+from api.replays import past_id
+from api.routing import Answers, Caller, DirectRoute, endpoint
+from api.shown import TIMELINE
+from projections.differing import NoSuchField
+from projections.explaining import field_path
+from projections.replay import NOW
+
+router = APIRouter(route_class=DirectRoute)
+
+
+@endpoint(
+    router, "GET", "/v1/profiles/{customer_id}/explain/{field}",
+    scope="profile:read", summary="Why a field has its value", tag="profiles",
+    parameters=(ID_PARAMETER, {
+        "name": "field", "in": "path", "required": True, "example": "billing.balances",
+        "description": "A section, a field, or an entry by what comes first in it: billing.balances.EUR.",
+        "schema": {"type": "string", "maxLength": 300},
+    }, *POINT_PARAMETERS, *HEADERS),
+    problems=REPLAY_PROBLEMS,
+    answers=[Answers(200, "The events that made it.", ExplainAnswer, EXPLAIN), MOVED],
+)  # fmt: skip
+async def explain_field(request: Request, caller: Caller) -> Response:
+    """The rule of the field, and the latest 200 events that changed it, in order, with what each one did.
+
+    Replayed from the customer's own records. Without `timeline:read` the events are counted only.
+    """
+    field: str = request.path_params["field"]
+    if field.split(".", maxsplit=1)[0] == TIMELINE:
+        caller.require("timeline:read")
+    try:
+        field_path(field)
+    except NoSuchField:
+        raise wrong_parameter("field", "no such field; docs/profile.md has them all") from None
+    generation, stored = await located(request, caller, f"/explain/{field}")
+    asked = asked_of(caller, generation, stored, point_of(request) or NOW, field)
+    document = await caller.services.replays.explanation(asked)
+    effects = document["effects"]
+    document["effect_count"] = len(effects) + document.pop("earlier_effects")
+    if not caller.key.allows("timeline:read"):
+        document["effects"] = effects = []
+    if not caller.personal:
+        for one in effects:
+            one["subject"] = mask_subject(one["subject"])
+    ids = dict.fromkeys((stored.customer_id, past_id(document)))
+    audit(caller, request, "explain", list(ids), (field.split(".", maxsplit=1)[0],))
+    body = msgspec.json.encode(document)
+    return Response(body if caller.personal else scrubbed(body), media_type=JSON)

@@ -1,0 +1,82 @@
+"""A dead letter without personal data: what an operator without `profile:read.pii` gets to see.
+
+Invariants:
+- Of an event's data only the names of fields are shown; of its envelope what says where it comes from.
+- A fault's detail loses what it quotes of the record.
+- What is no JSON object is hidden whole.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+
+from api.masking import HIDDEN, mask_subject, scrubbed
+from models.decoding import SUBJECT
+
+# Attributes of the envelope that name systems, types and instants.
+_SHOWN = frozenset({"specversion", "id", "source", "type", "time", "datacontenttype", "dataschema"})
+_HEADERS_SHOWN = frozenset({"content-type", "scv_redriven", *(f"ce_{name}" for name in _SHOWN)})
+_FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}")
+_QUOTED = re.compile(r"""(['"`]).*\1""", re.DOTALL)
+
+
+def masked_detail(detail: str) -> str:
+    """What is wrong, without what it quotes."""
+    return _scrubbed(_QUOTED.sub(HIDDEN, detail))
+
+
+def masked_pointer(pointer: str) -> str:
+    """Where it is wrong; a field whose name is no name is hidden."""
+    return "/".join(
+        part if not part or _is_name(part) or part.isdigit() else HIDDEN for part in pointer.split("/")
+    )
+
+
+def masked_key(key: str) -> str:
+    """A key: a subject as everywhere; anything else is hidden."""
+    return _scrubbed(mask_subject(key)) if SUBJECT.fullmatch(key) else HIDDEN
+
+
+def masked_header(name: str, value: str | None) -> dict[str, Any]:
+    """A header of the record."""
+    lower = name.lower()
+    if value is None or lower in _HEADERS_SHOWN:
+        shown = None if value is None else _scrubbed(value)
+    else:
+        shown = masked_key(value) if lower == "ce_subject" else HIDDEN
+    return {"name": name if _is_name(name) else HIDDEN, "value": shown}
+
+
+def masked_event(event: dict[str, Any]) -> dict[str, Any]:
+    """An event: where it comes from, and the names of its fields."""
+    shown: dict[str, Any] = {}
+    for name, value in event.items():
+        if name == "data":
+            shown[name] = _names(value)
+        elif name == "subject" and isinstance(value, str):
+            shown[name] = masked_key(value)
+        elif name in _SHOWN and isinstance(value, str):
+            shown[name] = value
+        else:
+            shown[name if _is_name(name) else HIDDEN] = None if value is None else HIDDEN
+    found: dict[str, Any] = msgspec.json.decode(scrubbed(msgspec.json.encode(shown)))
+    return found
+
+
+def _names(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name if _is_name(name) else HIDDEN: _names(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_names(inner) for inner in value]
+    return None if value is None else HIDDEN
+
+
+def _is_name(text: str) -> bool:
+    return _FIELD.fullmatch(text) is not None
+
+
+def _scrubbed(text: str) -> str:
+    return scrubbed(text.encode(errors="replace")).decode(errors="replace")

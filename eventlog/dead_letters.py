@@ -1,0 +1,223 @@
+"""The dead letters there are, and what became of each: an index over two topics, kept up to date on demand.
+
+Guarantees:
+- A dead letter is there once, however often it was written: from its first instant, with its latest fault.
+- One that is settled is so for good, also when it is written again, after a restart or by a rebuild.
+- It knows the newest `RECORDS_MAX` records, later up to twice as many; `complete` says if that is all.
+- Of a record that no letter can be read from, nothing is made; it is counted.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from eventlog.admin import lane_ends
+from eventlog.errors import LogUnavailable, NoSuchTopic, ReadFailed
+from eventlog.reading import read_lane
+from eventlog.topics import DEAD_LETTERS, SETTLED
+from models.dead_letter import Reason
+from models.letters import Letter, Position, Settled, read_letter, read_settled
+from models.record import Lane, Record
+
+LETTERS_LANE = Lane(DEAD_LETTERS, 0)
+SETTLED_LANE = Lane(SETTLED, 0)
+# Some seconds of reading at first, and 500 bytes of memory each.
+RECORDS_MAX = 200_000
+# A list shows the beginning; the letter itself has it all.
+DETAIL_MAX = 200
+# So many letters are fetched one by one; more are read in one sweep.
+SINGLY_MAX = 16
+
+
+class Entry(NamedTuple):
+    """A dead letter in a list. `offset` is where its latest record lies in `scv.dead-letters`."""
+
+    position: Position
+    reason: Reason
+    pointer: str
+    detail: str
+    at_ms: int
+    offset: int
+    settled: Settled | None
+
+
+class Asked(NamedTuple):
+    """Which letters a list has: None asks for all. Instants are milliseconds since 1970."""
+
+    reason: Reason | None = None
+    topic: str | None = None
+    from_ms: int | None = None
+    to_ms: int | None = None
+    settled: bool = False
+
+    def has(self, one: Entry) -> bool:
+        """Whether this letter is asked for."""
+        return (
+            (self.settled or one.settled is None)
+            and self.reason in (None, one.reason)
+            and self.topic in (None, one.position.lane.topic)
+            and (self.from_ms is None or one.at_ms >= self.from_ms)
+            and (self.to_ms is None or one.at_ms < self.to_ms)
+        )
+
+
+class ReasonCount(NamedTuple):
+    """How many letters have a reason, and the latest of their instants."""
+
+    reason: Reason
+    count: int
+    latest_ms: int
+
+
+class LetterIndex:
+    """The dead letters of a log. Blocking, for any thread. LogError, also when the topics are not there."""
+
+    def __init__(self, bootstrap: str, records_max: int = RECORDS_MAX) -> None:
+        self.bootstrap = bootstrap
+        self._most = records_max
+        self._lock = threading.Lock()
+        self._forget(0)
+
+    def _forget(self, start: int) -> None:
+        self._began = self._next = start
+        self._next_settled = 0
+        self._entries: dict[Position, Entry] = {}
+        self._settled: dict[Position, Settled] = {}
+        self.unreadable = 0
+
+    @property
+    def complete(self) -> bool:
+        """Whether all records there ever were have been looked through."""
+        return self._began == 0
+
+    def catch_up(self, on_progress: Callable[[int, int], None] = lambda *_: None) -> None:
+        """Read what is new; `on_progress` hears how many of how many records are read."""
+        with self._lock:
+            ends = lane_ends(self.bootstrap, [DEAD_LETTERS, SETTLED], committed=True)
+            held, end = ends[LETTERS_LANE], ends[SETTLED_LANE].end
+            start = max(held.earliest, held.end - self._most)
+            if not start <= self._next <= held.end or held.end - self._began > 2 * self._most:
+                # The first time; or so many since then that older ones must go; or topics made anew.
+                self._forget(start)
+            began = self._next
+            for record in read_lane(self.bootstrap, *SETTLED_LANE, self._next_settled, end):
+                self._settle(record)
+            self._next_settled = end
+            for record in read_lane(self.bootstrap, *LETTERS_LANE, self._next, held.end):
+                self._add(record)
+                on_progress(record.offset + 1 - began, held.end - began)
+            self._next = held.end
+
+    def _add(self, record: Record) -> None:
+        # Should reading break off, the next question goes on from here.
+        self._next = record.offset + 1
+        try:
+            letter = read_letter(record.value)
+        except ValueError:
+            self.unreadable += 1
+            return
+        known = self._entries.get(letter.position)
+        fault = letter.fault
+        self._entries[letter.position] = Entry(
+            letter.position,
+            fault.reason,
+            fault.pointer[:DETAIL_MAX],
+            fault.detail[:DETAIL_MAX],
+            letter.timestamp_ms if known is None else known.at_ms,
+            record.offset,
+            self._settled.get(letter.position),
+        )
+
+    def _settle(self, record: Record) -> None:
+        self._next_settled = record.offset + 1
+        found = settled_in(record)
+        if found is None or found[0] in self._settled:
+            return
+        position, settled = found
+        self._settled[position] = settled
+        if (known := self._entries.get(position)) is not None:
+            self._entries[position] = known._replace(settled=settled)
+
+    def counts(self, asked: Asked) -> list[ReasonCount]:
+        """How many letters each reason has, most first."""
+        latest: dict[Reason, int] = {}
+        counted: Counter[Reason] = Counter()
+        for one in self._asked(asked):
+            counted[one.reason] += 1
+            latest[one.reason] = max(one.at_ms, latest.get(one.reason, 0))
+        return [ReasonCount(reason, count, latest[reason]) for reason, count in counted.most_common()]
+
+    def newest(self, asked: Asked, limit: int | None = None, skip: int = 0) -> list[Entry]:
+        """The letters asked for, those written last first."""
+        found = sorted(self._asked(asked), key=lambda one: -one.offset)
+        return found[skip:] if limit is None else found[skip : skip + limit]
+
+    def _asked(self, asked: Asked) -> list[Entry]:
+        with self._lock:
+            return [one for one in self._entries.values() if asked.has(one)]
+
+    def get(self, position: Position) -> Entry | None:
+        """The letter of this position; None when there is none."""
+        return self._entries.get(position)
+
+    def letters(self, entries: Sequence[Entry]) -> Iterator[Letter]:
+        """The letters themselves, with their records as received, in the order of the topic."""
+        offsets = sorted(one.offset for one in entries)
+        for record in _records(self.bootstrap, offsets):
+            yield read_letter(record.value)
+
+
+def _records(bootstrap: str, offsets: Sequence[int]) -> Iterable[Record]:
+    if len(offsets) <= SINGLY_MAX:
+        for offset in offsets:
+            yield from read_lane(bootstrap, *LETTERS_LANE, offset, offset + 1)
+        return
+    wanted = set(offsets)
+    for record in read_lane(bootstrap, *LETTERS_LANE, offsets[0], offsets[-1] + 1):
+        if record.offset in wanted:
+            yield record
+
+
+def settled_in(record: Record) -> tuple[Position, Settled] | None:
+    """What a record of `scv.dead-letters.settled` settles; None for one that is none of ours."""
+    try:
+        settled = read_settled(record.value)
+        return Position.parse(settled.position), settled
+    except ValueError:
+        return None
+
+
+class SettledOffsets:
+    """The offsets that are settled, by lane: whoever folds a lane anew passes over them.
+
+    A redriven record stands for them, or nothing does, whatever the models of today would make of them.
+    Called again, it reads what is new. LogError; none where there is no topic of them yet.
+    """
+
+    def __init__(self, bootstrap: str) -> None:
+        self._bootstrap = bootstrap
+        self._next = 0
+        self._found: dict[Lane, set[int]] = {}
+
+    def __call__(self) -> Mapping[Lane, Collection[int]]:
+        """All that are settled now."""
+        try:
+            end = lane_ends(self._bootstrap, [SETTLED], committed=True)[SETTLED_LANE].end
+        except NoSuchTopic:
+            # An installation whose topics are older than this one.
+            return {}
+        if end < self._next:
+            self._next, self._found = 0, {}
+        try:
+            for record in read_lane(self._bootstrap, *SETTLED_LANE, self._next, end):
+                self._next = record.offset + 1
+                if (found := settled_in(record)) is not None:
+                    self._found.setdefault(found[0].lane, set()).add(found[0].offset)
+        except ReadFailed as failed:
+            # A broker that went away in between comes back; asked again, it is read on from here.
+            raise LogUnavailable(str(failed)) from failed
+        self._next = end
+        return self._found

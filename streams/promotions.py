@@ -1,0 +1,221 @@
+"""Which generation readers see: numbered promotions in `scv.generations`, and the pointer that follows them.
+
+Invariants:
+- The topic is the truth; `scv:active` (`g7 13`) is its last promotion, also after a store was lost.
+- A promotion is one record, acknowledged, and then one move of the pointer, which never goes back. Between
+  the two it holds already: whoever looks next moves the pointer.
+- Of several who promote at once, one does: whose record came second is void by its number
+  (`models.promotion`), and he is refused. So nobody needs a lock, and whoever was paused does no harm.
+
+How to use it, as `scv rebuild` does:
+
+    with open_pointer(settings.redis) as pointer:
+        active = heal(settings.kafka, pointer)                      # what is so now; None before the first
+        promote(settings.kafka, pointer, "g8", active.promotion, actor="ada", reason="new sections")
+        roll_back(settings.kafka, pointer, active.promotion + 1, actor="ada", reason="sales are wrong")
+
+A generation must be complete before it is promoted, and whoever built it must have sent a change notice of
+each of its profiles, as every assembler does: by the notices publishers find whom to publish anew.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+from eventlog.errors import LogError, LogUnavailable, ProduceFailed, ReadFailed
+from eventlog.producing import LogProducer
+from eventlog.reading import read_topic
+from models.catalogue import GENERATIONS_TOPIC
+from models.promotion import (
+    ACTOR_MAX,
+    FIRST_NUMBER,
+    PROMOTED,
+    REASON_MAX,
+    ROLLED_BACK,
+    Kind,
+    Promotion,
+    those_that_count,
+    wire_promotion,
+)
+from stores.promotion import Active, ActivePointer
+
+BEGUN_BY = "scv worker"
+BEGUN_WHY = "the first generation"
+
+
+class PromotionRefused(Exception):
+    """Nothing was promoted; the message says why, and what to do."""
+
+
+class PromotionsLost(LogError):
+    """The store knows of a promotion that the topic has not: it was made anew, and a person must decide."""
+
+
+@contextmanager
+def open_pointer(url: str) -> Iterator[ActivePointer]:
+    """The pointer of a store, while the block lasts."""
+    pointer = ActivePointer(url)
+    try:
+        yield pointer
+    finally:
+        pointer.close()
+
+
+def promotions(bootstrap: str) -> list[Promotion]:
+    """All promotions that count, the first first. LogUnavailable; LogError when there is no such topic."""
+    try:
+        return those_that_count(read_topic(bootstrap, GENERATIONS_TOPIC))
+    except ReadFailed as failed:
+        raise LogUnavailable(str(failed)) from None
+
+
+def heal(bootstrap: str, pointer: ActivePointer) -> Active | None:
+    """Make the pointer say what the topic says, and give it; None when nothing was ever promoted.
+
+    StoreAway, LogUnavailable. PromotionsLost when the pointer is ahead of the topic.
+    """
+    return _healed(bootstrap, pointer)[1]
+
+
+def _healed(bootstrap: str, pointer: ActivePointer) -> tuple[list[Promotion], Active | None]:
+    # The pointer first: it can only be behind what the topic says afterwards.
+    stored = pointer.read()
+    history = promotions(bootstrap)
+    last = Active(history[-1].generation, history[-1].number) if history else None
+    if last is None and (stored is None or stored.promotion == FIRST_NUMBER):
+        # From before the first promotion was a record.
+        return history, stored
+    if stored is not None and (last is None or stored.promotion > last.promotion):
+        raise PromotionsLost(
+            f"scv:active says {stored.generation} {stored.promotion}, but {GENERATIONS_TOPIC} ends with "
+            f"number {last.promotion if last else 0}: the topic was made anew, or Redis is another "
+            "installation's; docs/topics.md says what to do"
+        )
+    if last is not None and stored != last:
+        pointer.move(last)
+    return history, last
+
+
+def begin(bootstrap: str, pointer: ActivePointer, generation: str) -> Active:
+    """What readers see: as the topic says, or, if nothing was ever promoted, from now on this generation."""
+    history, active = _healed(bootstrap, pointer)
+    if not history:
+        first = (active or Active(generation, FIRST_NUMBER)).generation
+        _append(bootstrap, _attempt(FIRST_NUMBER, first, None, PROMOTED, BEGUN_BY, BEGUN_WHY))
+        active = heal(bootstrap, pointer)
+    if active is None:
+        raise LogUnavailable(f"{bootstrap}: {GENERATIONS_TOPIC}: the record just written cannot be read yet")
+    return active
+
+
+def ensure_begun(bootstrap: str, url: str, generation: str) -> None:
+    """`begin`, if the store at `url` has no pointer; else nothing is asked of the log."""
+    with open_pointer(url) as pointer:
+        if pointer.read() is None:
+            begin(bootstrap, pointer, generation)
+
+
+def promote(
+    bootstrap: str,
+    pointer: ActivePointer,
+    generation: str,
+    expected_number: int,
+    *,
+    actor: str,
+    reason: str,
+    point: Callable[[str], None] = lambda _: None,
+) -> Promotion:
+    """Let readers see this generation, if the last promotion is still number `expected_number`.
+
+    PromotionRefused when it is not, when the generation is active already or not in the store, and for a
+    blank actor or reason. ProduceFailed says that nobody knows whether it was written: look again. `point` is
+    told where a test may interfere.
+    """
+    return _promote(bootstrap, pointer, generation, expected_number, PROMOTED, actor, reason, point)
+
+
+def roll_back(
+    bootstrap: str,
+    pointer: ActivePointer,
+    expected_number: int,
+    *,
+    actor: str,
+    reason: str,
+    point: Callable[[str], None] = lambda _: None,
+) -> Promotion:
+    """Let readers see the generation again that they saw before the last promotion; else as `promote`."""
+    return _promote(bootstrap, pointer, None, expected_number, ROLLED_BACK, actor, reason, point)
+
+
+def _promote(
+    bootstrap: str,
+    pointer: ActivePointer,
+    generation: str | None,
+    expected: int,
+    kind: Kind,
+    actor: str,
+    reason: str,
+    point: Callable[[str], None],
+) -> Promotion:
+    _refuse_unsaid(actor, reason)
+    history, active = _healed(bootstrap, pointer)
+    if active is None:
+        raise PromotionRefused("there is no generation yet; start `scv worker`")
+    if active.promotion != expected:
+        raise PromotionRefused(
+            f"{active.generation} is active by promotion {active.promotion}, not {expected}: look again first"
+        )
+    if not history:
+        begin(bootstrap, pointer, active.generation)
+        history = promotions(bootstrap)
+    target = generation if generation is not None else history[-1].previous
+    if target is None:
+        raise PromotionRefused(f"{active.generation} is the first generation: there is none to roll back to")
+    if target == active.generation:
+        raise PromotionRefused(f"{target} is active already")
+    if not pointer.holds(target):
+        raise PromotionRefused(f"there is no generation {target} in Redis; build it first")
+    wanted = _attempt(expected + 1, target, active.generation, kind, actor, reason)
+    point("before record")
+    _append(bootstrap, wanted)
+    point("between record and pointer")
+    history, _ = _healed(bootstrap, pointer)
+    for one in history[expected:]:
+        if one.record_id == wanted.record_id:
+            return one
+    by = history[expected] if len(history) > expected else None
+    raise PromotionRefused(
+        f"somebody else was quicker: promotion {expected + 1} is {by.generation}, by {by.actor}"
+        if by is not None
+        else f"{bootstrap}: the record just written to {GENERATIONS_TOPIC} is not there; look again"
+    )
+
+
+def _refuse_unsaid(actor: str, reason: str) -> None:
+    for what, said, most in (("actor", actor, ACTOR_MAX), ("reason", reason, REASON_MAX)):
+        if not said.strip():
+            raise PromotionRefused(f"a promotion needs {'an' if what == 'actor' else 'a'} {what}")
+        if len(said) > most:
+            raise PromotionRefused(f"the {what} has {len(said)} characters; at most {most}")
+
+
+def _attempt(
+    number: int, generation: str, previous: str | None, kind: Kind, actor: str, reason: str
+) -> Promotion:
+    return Promotion(number, generation, previous, kind, actor, reason, 0, f"gen_{uuid.uuid4().hex[:16]}")
+
+
+def _append(bootstrap: str, wanted: Promotion) -> None:
+    """Write the record and wait for its acknowledgement."""
+    at = datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    try:
+        with LogProducer(bootstrap, client_id="scv-promotions") as producer:
+            producer.produce(GENERATIONS_TOPIC, wanted.generation.encode(), wire_promotion(wanted, at))
+    except ProduceFailed as failed:
+        raise ProduceFailed(
+            f"{failed}: promotion {wanted.number} of {wanted.generation} may be written or not; look again"
+        ) from None
