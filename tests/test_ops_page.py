@@ -14,6 +14,7 @@ import requests
 from playwright.sync_api import Page, expect
 
 from api.keys import SCOPES, create_key, revoke_key
+from tests import servers
 from tests.desk_world import violations
 from tests.http_world import records
 from tests.ops_world import OpsWorld, ops_world
@@ -49,6 +50,7 @@ REFRESH = """() => new Promise((done) => {
 @pytest.fixture(scope="module")
 def world() -> Iterator[OpsWorld]:
     """What `scv up` starts, and Chromium."""
+    servers.need("chromium")
     expect.set_options(timeout=15_000)
     with ops_world() as world:
         world.break_records()
