@@ -93,11 +93,11 @@ class SeenEnds:
     """Since when the records of lanes wait, from their ends as they were seen, look by look."""
 
     def __init__(self) -> None:
-        self._seen: dict[Lane, list[tuple[int, float]]] = {}
+        self.seen: dict[Lane, list[tuple[int, float]]] = {}
 
     def waits_since(self, lane: Lane, end: int, reached: int, now: float) -> float | None:
         """When the oldest end that is not reached yet was seen first; None when nothing waits."""
-        seen = self._seen.setdefault(lane, [])
+        seen = self.seen.setdefault(lane, [])
         if end > reached and (not seen or end > seen[-1][0]):
             seen.append((end, now))
         # Since the oldest end that is not reached yet its first record has waited.
@@ -144,7 +144,7 @@ class LagWatch:
                 return self.lag
             lanes = await self._lanes(topics_of(generation))
             found = dict(zip(lanes, await self._store.checkpoints(generation, lanes), strict=True))
-            self._lag, self._looked_at = self._reckon(generation, found), self._clock()
+            self._lag, self._looked_at = self._reckon(found, generation), self._clock()
         # What is away leaves the last look to age.
         except StoreAway:
             self.store_answers = False
@@ -152,7 +152,7 @@ class LagWatch:
             return self.lag
         return self.lag
 
-    def _reckon(self, generation: str, found: Mapping[Lane, Checkpoint]) -> Lag:
+    def _reckon(self, found: Mapping[Lane, Checkpoint], generation: str = "") -> Lag:
         now, records, seconds, attended = self._clock(), 0, 0.0, bool(found)
         lanes: dict[Lane, LaneSeen] = {}
         for lane, at in found.items():

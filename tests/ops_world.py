@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 import sys
 import tempfile
 import uuid
@@ -29,7 +30,7 @@ from eventlog.topics import COMMANDS, link_log
 from models.catalogue import DOMAIN_TOPICS, topic_of
 from ops.installation import Installation
 from stores.embedded import EmbeddedStore
-from tests.desk_world import CHROMIUM, DeskWorld
+from tests.desk_world import DeskWorld
 
 START_SECONDS = 60.0
 KINDS: tuple[tuple[str, dict[str, Any]], ...] = (
@@ -96,7 +97,7 @@ def ops_world() -> Iterator[OpsWorld]:
         installation.start_worker()
         installation.start_http()
         assert installation.http and installation._http
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         installation.wait_for_lanes((*DOMAIN_TOPICS, COMMANDS, link_log("g1")))
         key_file = installation._http.directory / "keys.json"
         with OpsWorld(installation.http, installation.settings.kafka, key_file, browser) as world:
@@ -134,7 +135,7 @@ def kafka_world() -> Iterator[KafkaWorld]:
         workers = [start("worker"), start("worker")]
         start("serve", "--port", str(port), "--keys", str(folder / "keys.json"))
         playwright = stack.enter_context(sync_playwright())
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         stack.callback(browser.close)
         world = KafkaWorld(f"http://{HOST}:{port}", broker.bootstrap, folder / "keys.json", browser)
         world.workers, world.store = workers, store

@@ -59,7 +59,7 @@ def test_many_looks_at_a_lane_that_stands_remember_a_bounded_number() -> None:
     for number in range(1, 5_000):
         clock.now += 0.5
         lag_of(watch, int(clock.now * 1_000), sales=(number, 0))
-    assert len(watch._seen_end[SALES]) <= 1_001
+    assert len(watch._ends.seen[SALES]) <= 1_001
     assert lag_of(watch, int(clock.now * 1_000), sales=(5_000, 0))[2] == pytest.approx(4_998 * 0.5)
 
 

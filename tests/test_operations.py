@@ -179,11 +179,11 @@ def test_a_rate_is_of_the_lanes_seen_at_both_ends_and_a_store_that_went_back_is_
 
 def test_a_change_needs_some_seconds_and_leaves_gaps_out() -> None:
     history = History()
-    for at, records in ((0, 500), (5, 400), (10, None), (15, 200)):
+    for at, records in ((0, 500), (5, 400), (10, None), (15, 200), (16, None)):
         history.add(Sample(float(at), records, None, None, None))
         if at < 10:
             assert history.change_per_second(float(at)) is None
-    assert history.change_per_second(15.0) == -20.0
+    assert history.change_per_second(16.0) == -20.0
     assert history.change_per_second(40.0) is None
 
 
