@@ -16,7 +16,7 @@ from models.catalogue import COMMAND_TOPIC
 from models.identifiers import namespace_of
 from models.link import LinkFact
 from models.rules import IdentityRules
-from projections.graph import keyed_hash
+from projections.graph import keyed_hash, without_employees
 from projections.graph_nodes import PROGRAM, Edge, MemoryNodes, Node, Placement
 from projections.graph_reach import Reach
 from projections.graph_record import record, statements
@@ -134,8 +134,9 @@ class PastNodes:
         if self._spoken is None:
             self._spoken = MemoryNodes()
             for fact in self._commands():
-                if fact.log_us <= self.at_us and fact.command is not None:
-                    record(fact, self._spoken, self.rules, self.pseudonym)
+                heard = without_employees(fact)
+                if heard is not None and heard.command is not None and heard.log_us <= self.at_us:
+                    record(heard, self._spoken, self.rules, self.pseudonym)
         return self._spoken.get(name)
 
 

@@ -97,6 +97,21 @@ def test_a_name_that_was_only_stated_by_then_is_no_member(at_us: int, members: t
     assert wanted is not None and wanted.members == members
 
 
+def test_what_commands_say_of_employees_is_not_heard() -> None:
+    facts = [
+        LinkFact("crm:1", "sales.events-0", 1, 1, "phone:1"),
+        LinkFact("employee:7", "identity.commands-0", 0, 2, "phone:1", command="unlink", actor="clerk"),
+        LinkFact("employee:7", "identity.commands-0", 1, 2, "phone:1", command="link", actor="clerk"),
+        LinkFact("crm:1", "identity.commands-0", 2, 3, "phone:1", command="verify", actor="clerk"),
+        LinkFact("crm:1", "identity.commands-0", 3, 3, "phone:2", command="link", actor="clerk"),
+        LinkFact("crm:1", "identity.commands-0", 4, 3, "phone:1", command="link", actor="clerk"),
+    ]
+    past = past_of(facts, IdentityRules(), 3)
+    placed = placement_at("crm:1", past)
+    assert placed == Placement(*expected(facts, IdentityRules(), 3, "crm:1") or ())
+    assert list(past["phone:1"].pairs) == ["crm:1"]
+
+
 def test_a_subject_that_a_command_alone_had_named_by_then_is_one() -> None:
     facts = [
         LinkFact("crm:1", "sales.events-0", 1, 1, "pos:1"),
