@@ -29,13 +29,18 @@ def offsets_of(part: Part) -> list[int]:
 
 
 def extended(part: Part, offsets: Sequence[int]) -> tuple[int, bytes]:
-    """`offset` and `gaps` of a part after records at these offsets, which ascend and lie above all before."""
+    """`offset` and `gaps` of a part after records at these offsets.
+
+    ValueError when one lies below those before it: a lane has one order, and a part one lane.
+    """
     last, revision = part.offset, part.revision + len(offsets)
     gaps = bytearray(part.gaps)
     if not part.revision:
         last, offsets = offsets[0], offsets[1:]
     for offset in offsets:
         gap, last = offset - last, offset
+        if gap < 0:
+            raise ValueError(f"a record at {offset} is folded after one at {offset - gap}")
         while gap >= _MORE:
             gaps.append(gap & ~_MORE & 0xFF | _MORE)
             gap >>= 7
