@@ -76,13 +76,18 @@ def _bounds(rng: random.Random) -> Iterator[None]:
 
 def failing(seeds: Iterable[int], run: Callable[[int], object] = simulate) -> list[tuple[int, str]]:
     """The seeds that fail, with the reason in one line."""
+    before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     failed = []
-    for seed in seeds:
-        try:
-            run(seed)
-        except Exception as wrong:  # noqa: BLE001 - a campaign reports whatever went wrong, and goes on
-            failed.append((seed, f"{type(wrong).__name__}: {wrong}"[:300]))
+    try:
+        for seed in seeds:
+            try:
+                run(seed)
+            except Exception as wrong:  # noqa: BLE001 - a campaign reports whatever went wrong, and goes on
+                failed.append((seed, f"{type(wrong).__name__}: {wrong}"[:300]))
+    finally:
+        # Other tests of this process listen to what is logged.
+        logging.disable(before)
     return failed
 
 
