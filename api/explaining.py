@@ -25,12 +25,13 @@ from api.profiles import (
     audit,
     located,
 )
-from api.replays import past_id
+from api.replays import Asked, past_id
 from api.routing import Answers, Caller, DirectRoute, endpoint
 from api.shown import TIMELINE
 from projections.differing import NoSuchField
 from projections.explaining import field_path
 from projections.replay import NOW
+from stores.reading import StoredProfile
 
 router = APIRouter(route_class=DirectRoute)
 
@@ -51,6 +52,15 @@ async def explain_field(request: Request, caller: Caller) -> Response:
 
     Replayed from the customer's own records. Without `timeline:read` the events are counted only.
     """
+    field = field_of(request, caller)
+    generation, stored = await located(request, caller, f"/explain/{field}")
+    asked = asked_of(caller, generation, stored, point_of(request) or NOW, field)
+    body = await explained(request, caller, asked, stored)
+    return Response(body, media_type=JSON)
+
+
+def field_of(request: Request, caller: Caller) -> str:
+    """The field in the path, if this caller may have it explained. Problem."""
     field: str = request.path_params["field"]
     if field.split(".", maxsplit=1)[0] == TIMELINE:
         caller.require("timeline:read")
@@ -58,8 +68,13 @@ async def explain_field(request: Request, caller: Caller) -> Response:
         field_path(field)
     except NoSuchField:
         raise wrong_parameter("field", "no such field; docs/profile.md has them all") from None
-    generation, stored = await located(request, caller, f"/explain/{field}")
-    asked = asked_of(caller, generation, stored, point_of(request) or NOW, field)
+    return field
+
+
+async def explained(
+    request: Request, caller: Caller, asked: Asked, now: StoredProfile, purpose: str | None = None
+) -> bytes:
+    """The explanation as JSON: masked, without events for whom they are not, and audited. Problem."""
     document = await caller.services.replays.explanation(asked)
     effects = document["effects"]
     document["effect_count"] = len(effects) + document.pop("earlier_effects")
@@ -68,7 +83,7 @@ async def explain_field(request: Request, caller: Caller) -> Response:
     if not caller.personal:
         for one in effects:
             one["subject"] = mask_subject(one["subject"])
-    ids = dict.fromkeys((stored.customer_id, past_id(document)))
-    audit(caller, request, "explain", list(ids), (field.split(".", maxsplit=1)[0],))
+    ids = dict.fromkeys((now.customer_id, past_id(document)))
+    audit(caller, request, "explain", list(ids), (document["field"].split(".", maxsplit=1)[0],), purpose)
     body = msgspec.json.encode(document)
-    return Response(body if caller.personal else scrubbed(body), media_type=JSON)
+    return body if caller.personal else scrubbed(body)

@@ -33,6 +33,7 @@ from api.masking import mask_given_name, mask_name, mask_subject, scrubbed
 from api.merges import shown_turn
 from api.past import PAST_PROBLEMS, POINT_PARAMETERS, asked_of, point_of, replayed_to
 from api.problems import Problem, invalid, wrong_parameter
+from api.replays import Asked, Past
 from api.resolving import live_profile, resolve
 from api.routing import Answers, Caller, DirectRoute, Takes, endpoint, header_of, read_model
 from api.shown import SECTIONS, TIMELINE, as_of, document_of, etag_of, section_of
@@ -189,16 +190,25 @@ async def located(request: Request, caller: Caller, rest: str) -> tuple[str, Sto
     return generation or "", stored
 
 
+async def looked_back(
+    request: Request, caller: Caller, asked: Asked, now_id: str, sections: Sequence[str], purpose: str | None
+) -> Past:
+    """A customer as it was; audited as a read of whom it is now, and was then. Problem."""
+    past = await caller.services.replays.profile(asked)
+    shown = dict.fromkeys((now_id, past.stored.customer_id))
+    audit(caller, request, "profile", list(shown), sections, purpose)
+    return past
+
+
 async def _past_profile(request: Request, caller: Caller, sections: Sequence[str], point: Point) -> Response:
     """The profile as it was, or was known."""
     generation, now = await located(request, caller, "")
-    past = await caller.services.replays.profile(asked_of(caller, generation, now, point))
-    stored = past.stored
-    audit(caller, request, "profile", list(dict.fromkeys((now.customer_id, stored.customer_id))), sections)
+    asked = asked_of(caller, generation, now, point)
+    past = await looked_back(request, caller, asked, now.customer_id, sections, None)
     body = b'{"profile":%s,"replayed":%s,"as_of":%s}' % (
-        document_of(stored, sections, personal=caller.personal),
+        document_of(past.stored, sections, personal=caller.personal),
         msgspec.json.encode(replayed_to(point, past)),
-        as_of(stored, generation, caller.services.lags.lag),
+        as_of(past.stored, generation, caller.services.lags.lag),
     )
     return Response(body, media_type=JSON)
 

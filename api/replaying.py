@@ -26,7 +26,7 @@ from models.reading import event_of
 from models.record import Lane, Record
 from models.rules import IdentityRules
 from projections.assembling import ALONE, Labels, Placed, Profile, assemble
-from projections.explaining import Explained, Mask, explain
+from projections.explaining import Explained, Mask, explain, in_log_order
 from projections.folding import Projection
 from projections.forwarding import fact_of
 from projections.graph_nodes import Node, Placement, unpack_node
@@ -34,7 +34,7 @@ from projections.offsets import offsets_of
 from projections.parts import Part, unpack
 from projections.past import PastNodes, placement_at
 from projections.reducers import Configuration
-from projections.replay import NOW, Point, Replay
+from projections.replay import NOW, Heard, Point, Replay
 from stores.redis_store import RedisStore
 
 # How far a scan is: records done, records in all.
@@ -130,6 +130,16 @@ class Replayer:
         records = self.records(self.held(whom.members), records_max, show)
         replay = Replay(self.projection, point, self.settled())
         return whom, explain(records, replay, field, whom.founder, whom.placed, mask)
+
+    def heard(self, subject: str, records_max: int | None = None) -> list[Heard]:
+        """The events of this subject's customer, each once, in the order of the log. What `replay` raises."""
+        replay = Replay(self.projection, NOW, self.settled())
+        found: dict[tuple[str, str], Heard] = {}
+        for record in in_log_order(self.records(self.held(self.whom(subject).members), records_max)):
+            heard = replay.add(record)
+            if heard is not None:
+                found.setdefault((heard.event.source, heard.event.id), heard)
+        return list(found.values())
 
     def whom(self, subject: str, known_us: int | None = None) -> Whom:
         """The customer of a subject, now or as known at a time."""

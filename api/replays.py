@@ -25,6 +25,7 @@ from api.problems import Problem
 from api.replaying import Installation, Replayer, TooManyRecords
 from eventlog.errors import LogError
 from models.rules import IdentityRules
+from models.titles import title_of
 from projections.differing import NoSuchField
 from projections.past import TooManyStating
 from projections.replay import Point
@@ -79,6 +80,15 @@ class Past(NamedTuple):
     record_count: int
 
 
+class Moment(NamedTuple):
+    """An event of a customer's own: when it occurred and was logged, in microseconds, and what it is."""
+
+    occurred_us: int
+    log_us: int
+    type: str
+    title: str
+
+
 class Failed(NamedTuple):
     """Why there is no answer: the code of a problem, and what to say."""
 
@@ -105,6 +115,12 @@ class Replays:
         """How a field came about. Problem."""
         found = await self._ask(_explanation, asked)
         assert isinstance(found, dict)
+        return found
+
+    async def moments(self, asked: Asked) -> list[Moment]:
+        """The customer's own events, in the order of the log: where a view of it changes. Problem."""
+        found = await self._ask(_moments, asked)
+        assert isinstance(found, list)
         return found
 
     async def _ask(self, answer: Callable[[Asked], Any], asked: Asked) -> Any:
@@ -255,6 +271,16 @@ def _explanation(asked: Asked) -> dict[str, Any] | Failed:
         if not explained.event_count:
             return Failed("nothing_by_then", "ask for a later time", {})
         return explained_document(whom, field, explained, EFFECTS_MAX)
+
+    return _answered(asked, answer)  # type: ignore[no-any-return]
+
+
+def _moments(asked: Asked) -> list[Moment] | Failed:
+    def answer(replayer: Replayer) -> list[Moment]:
+        events = [one.event for one in replayer.heard(asked.subject, RECORDS_MAX)]
+        return [
+            Moment(one.occurred_us, one.log_us, one.type, title_of(one.type)(one.data)) for one in events
+        ]
 
     return _answered(asked, answer)  # type: ignore[no-any-return]
 
