@@ -278,9 +278,7 @@ def _explanation(asked: Asked) -> dict[str, Any] | Failed:
 def _moments(asked: Asked) -> list[Moment] | Failed:
     def answer(replayer: Replayer) -> list[Moment]:
         events = [one.event for one in replayer.heard(asked.subject, RECORDS_MAX)]
-        return [
-            Moment(one.occurred_us, one.log_us, one.type, title_of(one.type)(one.data)) for one in events
-        ]
+        return [Moment(one.occurred_us, one.log_us, one.type, title_of(one.type)(one.data)) for one in events]
 
     return _answered(asked, answer)  # type: ignore[no-any-return]
 

@@ -12,11 +12,16 @@ from datetime import datetime, timedelta
 DAYS_TOLD = 7
 
 
-def moment(instant: str | None, now: datetime) -> str:
-    """An instant of a profile (RFC 3339), relative to `now` where that is short; empty for None."""
+def moment(instant: str | None, now: datetime, *, dated: bool = False) -> str:
+    """An instant of a profile (RFC 3339), relative to `now` where that is short; empty for None.
+
+    `dated`: as a date always. Where `now` is no now, "yesterday" would be taken for another day.
+    """
     if instant is None:
         return ""
     at = datetime.fromisoformat(instant).astimezone(now.tzinfo)
+    if dated:
+        return day(at)
     away = at - now
     if timedelta(0) <= away < timedelta(days=DAYS_TOLD):
         return _ahead(at, now)
@@ -51,9 +56,10 @@ def _ahead(at: datetime, now: datetime) -> str:
     return f"tomorrow {at:%H:%M}" if days == 1 else f"in {days} days"
 
 
-def due(instant: str | None, now: datetime) -> str:
-    """`due in 3 days` or `overdue since yesterday 16:00`; empty for None."""
+def due(instant: str | None, now: datetime, *, dated: bool = False) -> str:
+    """`due in 3 days` or `overdue since yesterday 16:00`; empty for None. `dated`: as `moment` has it."""
     if instant is None:
         return ""
     late = datetime.fromisoformat(instant) < now
-    return f"overdue since {moment(instant, now)}" if late else f"due {moment(instant, now)}"
+    told = moment(instant, now, dated=dated)
+    return f"overdue since {told}" if late else f"due {told}"

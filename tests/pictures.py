@@ -105,6 +105,32 @@ def help_page(world: DeskWorld, page: Page) -> None:
     page.keyboard.press("?")
 
 
+def past(world: DeskWorld, page: Page) -> None:
+    """The agent goes back to before the payment failed a second time."""
+    known(world, page)
+    page.keyboard.press("a")
+    expect(page.locator("#past-slider")).to_be_focused()
+    for _ in range(5):
+        page.keyboard.press("ArrowLeft")
+    expect(page.locator("#past-said")).to_contain_text("As it was on")
+    expect(page.locator("#past-after")).to_contain_text("Promised")
+    expect(page.locator("#past .entry").first).to_contain_text("Promised")
+
+
+def why(world: DeskWorld, page: Page) -> None:
+    """The agent asks where the balance comes from."""
+    known(world, page)
+    page.get_by_role("button", name="Why? The balance").click()
+    expect(page.locator("#why .why-value")).to_be_visible()
+
+
+def why_then(world: DeskWorld, page: Page) -> None:
+    """And where it came from at another time."""
+    past(world, page)
+    page.get_by_role("button", name="Why? The consents").click()
+    expect(page.locator("#why .why-value")).to_be_visible()
+
+
 def offline(world: DeskWorld, page: Page) -> None:
     """The line breaks."""
     world.expected.append("ERR_INTERNET_DISCONNECTED")
@@ -131,6 +157,9 @@ PICTURES: tuple[tuple[str, Scene, bool, int, int], ...] = (
     ("agent-wrap-up", wrap_up, False, 1280, 800),
     ("agent-help", help_page, True, 1280, 800),
     ("agent-narrow", known, False, 400, 1600),
+    ("agent-past", past, False, 1280, 800),
+    ("agent-past-dark", past, True, 1280, 800),
+    ("agent-why", why, False, 1280, 800),
     ("agent-merged", merged, False, 1280, 800),
     ("agent-news", news, False, 1280, 800),
     ("agent-news-shown", shown, True, 1280, 800),

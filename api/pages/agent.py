@@ -22,22 +22,26 @@ from starlette.responses import Response
 
 from api.accepting import accept
 from api.bodies import RevealRequest
+from api.explaining import explained, field_of
 from api.freshness import SyncToken
 from api.masking import mask_given_name
-from api.pages import wrap_up
+from api.pages import past, wrap_up
 from api.pages.asking import is_one_of_ours, names_of
 from api.pages.desk import desk_of
 from api.pages.live import PageStream, ended, freshness
+from api.pages.reasons import why_of
 from api.pages.rendering import page
 from api.pages.session import page_endpoint, read_form
 from api.pages.verifying import ASKED, ENOUGH, compared
-from api.problems import Problem, first_fault, invalid
-from api.profiles import audit, candidates_of, customer_id_of, sections_of, seen
+from api.past import asked_of, point_of
+from api.problems import Problem, first_fault, invalid, wrong_parameter
+from api.profiles import audit, candidates_of, customer_id_of, looked_back, sections_of, seen
 from api.resolving import Resolved, live_profile, resolve
 from api.routing import Caller, DirectRoute, header_of
-from api.shown import document_of
+from api.shown import TIMELINE, document_of, section_of
 from api.writing import audit_first, revealed
 from eventlog.errors import LogError
+from projections.replay import NOW, Point
 from stores.reading import StoredProfile
 
 router = APIRouter(route_class=DirectRoute)
@@ -112,9 +116,75 @@ async def customer(request: Request, caller: Caller) -> Response:
 def _customer(request: Request, caller: Caller, stored: StoredProfile, sections: Sequence[str]) -> Response:
     profile = msgspec.json.decode(document_of(stored, sections, personal=caller.personal))
     desk = desk_of(profile, _now(request), masked=not caller.personal)
-    may = {scope: caller.key.allows(scope) for scope in ("profile:reveal", "events:write", "timeline:read")}
+    may = {scope: caller.key.allows(scope) for scope in ("profile:reveal", "events:write")}
     return page("agent_customer.html", desk=desk, p=profile, may=may, caller=caller, asked=ASKED,
-                wrap_up=wrap_up, form_id=uuid.uuid4().hex)  # fmt: skip
+                wrap_up=wrap_up, form_id=uuid.uuid4().hex, then=None)  # fmt: skip
+
+
+@page_endpoint(router, "GET", "/agent/customers/{customer_id}/steps", scope="profile:read")
+async def steps(request: Request, caller: Caller) -> Response:
+    """The bar for looking back: a step for each instant at which something happened, or was logged."""
+    customer_id, zone = customer_id_of(request), _zone(request)
+    may, found, why = caller.key.allows("timeline:read"), {}, None
+    if may:
+        try:
+            generation, stored = await live_profile(caller.services, customer_id, ())
+            moments = await caller.services.replays.moments(asked_of(caller, generation or "", stored, NOW))
+        except Problem as problem:
+            why = _why_not(request, problem, None)
+        else:
+            audit(caller, request, "steps", [customer_id], (TIMELINE,), DESK)
+            for clock in (past.AS_OF, past.KNOWN_AT):
+                found[clock] = past.steps_of(moments, clock, zone, personal=caller.personal)
+    return page("agent_past_bar.html", steps=found, why=why, may=may)
+
+
+@page_endpoint(router, "GET", "/agent/customers/{customer_id}/past", scope="profile:read")
+async def customer_then(request: Request, caller: Caller) -> Response:
+    """The customer as it was (`as_of`) or as it was known (`known_at`), or why that is not to be seen."""
+    customer_id, point, zone = customer_id_of(request), point_of(request), _zone(request)
+    sections = sections_of(caller, None)
+    if point is None:
+        raise wrong_parameter("as_of", "say of which time")
+    said = past.said_of(point, zone)
+    try:
+        generation, now = await live_profile(caller.services, customer_id, ("identity",))
+        asked = asked_of(caller, generation or "", now, point)
+        found = (await looked_back(request, caller, asked, customer_id, sections, DESK)).stored
+    except Problem as problem:
+        return page("agent_past_none.html", said=said, why=_why_not(request, problem, point))
+    profile = msgspec.json.decode(document_of(found, sections, personal=caller.personal))
+    at = past.local(past.shown_until(point), zone)
+    desk = desk_of(profile, at, masked=not caller.personal, past=True)
+    then = past.then_of(point, zone, found, now, personal=caller.personal)
+    return page("agent_customer.html", desk=desk, p=profile, then=then,
+                may={"profile:reveal": False, "events:write": False})  # fmt: skip
+
+
+@page_endpoint(router, "GET", "/agent/customers/{customer_id}/why/{field}", scope="profile:read")
+async def why(request: Request, caller: Caller) -> Response:
+    """Why a figure is what it is, or was at the time that is shown: the events that made it, and the rule."""
+    field, point, zone = field_of(request, caller), point_of(request), _zone(request)
+    wanted = ("summary", TIMELINE) if caller.key.allows("timeline:read") else ("summary",)
+    said = None if point is None else past.said_of(point, zone)
+    try:
+        generation, now = await live_profile(caller.services, customer_id_of(request), wanted)
+        asked = asked_of(caller, generation or "", now, point or NOW, field)
+        document = msgspec.json.decode(await explained(request, caller, asked, now, DESK))
+    except Problem as problem:
+        return page("agent_why.html", why=None, said=said, told=_why_not(request, problem, point))
+    timeline = msgspec.json.decode(section_of(now, TIMELINE, personal=caller.personal)) or ()
+    titles = {one["event_id"]: one["title"] for one in timeline}
+    summary = msgspec.json.decode(section_of(now, "summary", personal=caller.personal)) or {}
+    made = why_of(document, titles, summary.get("lifetime_value_currency"), zone)
+    return page("agent_why.html", why=made, said=said, told=None)
+
+
+def _why_not(request: Request, problem: Problem, point: Point | None) -> tuple[str, str]:
+    """What a page says instead; the server's log has the problem's code."""
+    told = past.why_not(problem, customer_id_of(request), point)
+    request.scope["scv.code"] = problem.code
+    return told
 
 
 @page_endpoint(router, "GET", "/agent/stream", scope="profile:read")

@@ -40,26 +40,27 @@ class Step(NamedTuple):
     why: str
 
 
-def alerts(profile: Profile, now: datetime) -> list[Alert]:
-    """What is wrong, the worst first."""
-    found = [*_service_alerts(profile["service"], now), *_other_alerts(profile, now)]
+def alerts(profile: Profile, now: datetime, *, dated: bool = False) -> list[Alert]:
+    """What is wrong, the worst first. `dated`: with dates alone, as `moment` has it."""
+    found = [*_service_alerts(profile["service"], now, dated), *_other_alerts(profile, now)]
     return sorted(found, key=lambda one: one.tone != "danger")[:ALERTS_MAX]
 
 
-def _service_alerts(service: Profile | None, now: datetime) -> Iterator[Alert]:
+def _service_alerts(service: Profile | None, now: datetime, dated: bool) -> Iterator[Alert]:
     if service is None:
         return
     complaints = [one for one in service["complaints"] if one["status"] == "open"]
     if complaints:
         topic = complaints[0]["topic"]
-        made = moment(complaints[0]["made_at"], now)
+        made = moment(complaints[0]["made_at"], now, dated=dated)
         yield Alert(
             "flag", "Complaint open", " · ".join(filter(None, (topic and words(topic), made))), "danger"
         )
     late = [one for one in service["promises"]["open"] if is_past(one["due_at"], now)]
     broken = service["promises"]["broken_count"]
     if late:
-        yield Alert("broken", "Promise overdue", f"since {moment(late[0]['due_at'], now)}", "danger")
+        since = moment(late[0]["due_at"], now, dated=dated)
+        yield Alert("broken", "Promise overdue", f"since {since}", "danger")
     elif broken:
         yield Alert("broken", "Broken promise", "once" if broken == 1 else f"{broken} so far", "warn")
 

@@ -98,10 +98,14 @@ class Desk(NamedTuple):
     older: bool
     now: datetime
     masked: bool
+    past: bool
 
 
-def desk_of(profile: Profile, now: datetime, *, masked: bool) -> Desk:
-    """What the page shows of this document; `now` in the zone of whoever looks."""
+def desk_of(profile: Profile, now: datetime, *, masked: bool, past: bool = False) -> Desk:
+    """What the page shows of this document; `now` in the zone of whoever looks.
+
+    `past`: `now` lies in the past. Nothing is to be done there, nobody's clock is shown, and days have dates.
+    """
     summary, identity = profile["summary"] or {}, profile["identity"] or {}
     service = profile["service"]
     timeline = profile.get("timeline")
@@ -110,9 +114,9 @@ def desk_of(profile: Profile, now: datetime, *, masked: bool) -> Desk:
         profile=profile,
         name=summary.get("display_name") or "No name known",
         language=_language(summary.get("locale")),
-        local=local_time(summary.get("zoneinfo"), now),
-        alerts=alerts(profile, now),
-        step=next_step(profile, now),
+        local=None if past else local_time(summary.get("zoneinfo"), now),
+        alerts=alerts(profile, now, dated=past),
+        step=None if past else next_step(profile, now),
         open_cases=sorted(cases, key=lambda one: (not is_past(one["due_at"], now), one["due_at"] or "~")),
         open_promises=service["promises"]["open"] if service else [],
         identifiers=_cut(identity.get("identifiers", ()), IDENTIFIERS_SHOWN),
@@ -122,11 +126,12 @@ def desk_of(profile: Profile, now: datetime, *, masked: bool) -> Desk:
             (one["customer_id"], _RELATIONS.get(one["relation"], words(one["relation"])))
             for one in identity.get("related", ())
         ],
-        days=None if timeline is None else _days(timeline, now),
+        days=None if timeline is None else _days(timeline, now, dated=past),
         newest=timeline[0]["event_id"] if timeline else "",
         older="timeline" in profile["meta"]["truncated"],
         now=now,
         masked=masked,
+        past=past,
     )
 
 
@@ -152,7 +157,7 @@ def _cut(entries: Sequence[Any], most: int) -> Cut:
     return Cut(entries[:most], max(0, len(entries) - most))
 
 
-def _days(timeline: Sequence[Profile], now: datetime) -> list[Day]:
+def _days(timeline: Sequence[Profile], now: datetime, *, dated: bool) -> list[Day]:
     entries = []
     for one in timeline:
         at = datetime.fromisoformat(one["occurred_at"]).astimezone(now.tzinfo)
@@ -162,16 +167,16 @@ def _days(timeline: Sequence[Profile], now: datetime) -> list[Day]:
         line = Entry(one["event_id"], domain, icon, channel or domain, f"{at:%H:%M}", one["title"], amount)
         entries.append((at.date(), line))
     today = now.date()
-    names = {today: "Today", today - timedelta(days=1): "Yesterday"}
+    names = {} if dated else {today: "Today", today - timedelta(days=1): "Yesterday"}
     return [
-        Day(names.get(date) or _day_name(date, now), [entry for _, entry in of_day])
+        Day(names.get(date) or _day_name(date, now, dated=dated), [entry for _, entry in of_day])
         for date, of_day in groupby(entries, key=lambda one: one[0])
     ]
 
 
-def _day_name(date: Any, now: datetime) -> str:
+def _day_name(date: Any, now: datetime, *, dated: bool) -> str:
     at = datetime(date.year, date.month, date.day, tzinfo=now.tzinfo)
-    return f"{at:%A}" if 0 < (now.date() - date).days < 7 else day(at)
+    return f"{at:%A}" if not dated and 0 < (now.date() - date).days < 7 else day(at)
 
 
 def _icon_of(wire_type: str) -> str:

@@ -10,7 +10,8 @@
   const desk = find("#desk");
   const zone = Intl.DateTimeFormat().resolvedOptions().timeZone || "UTC";
   const headers = { "X-Time-Zone": zone };
-  const customer = () => find("#customer");
+  // As it is now, also while it is put aside for another time (past.js).
+  const customer = () => Past.held ?? find("#customer");
   const remembered = (key) => { try { return localStorage.getItem(key); } catch { return null; } };
 
   let asked = "";        // what was looked up last
@@ -57,7 +58,7 @@
     if (isWritten()) { calling = names.join("\n"); say("call"); } else lookUp(names.join("\n"), true);
   };
   const isWritten = () => {
-    const form = find("#wrap-up-form");
+    const form = customer() && find("#wrap-up-form", customer());
     return Boolean(form) && [...new FormData(form)].some(([name, value]) =>
       value && !["form_id", "seconds", "channel", "case_id", "follow_up_kind"].includes(name));
   };
@@ -106,7 +107,10 @@
   };
   document.addEventListener("submit", (event) => find(".form-error", event.target)?.remove(), true);
 
+  document.addEventListener("scv:problem", (event) => say("problem", event.detail));
+
   const onDesk = () => {
+    Past.forget();
     all("dialog[open]:not(#customer dialog)").forEach((one) => one.close());
     fresh = following = calling = null;
     unsay("merged", "gone", "call", "problem", "saved");
@@ -179,7 +183,7 @@
   const words = (article) => new Set(all(".alert b", article).map((one) => one.textContent));
   const added = (which) => [...which(fresh)].filter((one) => !which(customer()).has(one));
   const tellNews = () => {
-    const news = find("#news"), count = added(ids).length, alerts = added(words);
+    const news = find("#news", customer()), count = added(ids).length, alerts = added(words);
     const text = count ? `${count} new event${count === 1 ? "" : "s"}` : "Updated";
     const button = find("button", news) ?? document.createElement("button");
     button.type = "button";
@@ -190,11 +194,19 @@
     key.textContent = "N";
     button.append(" ", key);
     news.replaceChildren(button);
+    onTime();
   };
+  // Another time is on the screen, or what is now again: news is counted all the same.
+  const onTime = () => {
+    Past.news(Past.isShown && fresh ? find("#news button", customer()).cloneNode(true) : null);
+    filter();
+  };
+  document.addEventListener("scv:shown", () => onTime());
   // The parts that a customer's events change. Dialogs stay: somebody may be writing there.
   const PARTS = [".who-is-it", ".reason", ".columns"];
   const showNews = () => {
     if (!fresh) return;
+    Past.leave();
     const open = customer(), newer = new Set(added(ids)), shown = fresh;
     fresh = null;
     all("[data-kept]", open).forEach((kept) => find(`#${kept.id}`, shown)?.replaceWith(kept));
@@ -210,6 +222,7 @@
     return shown;
   };
   document.addEventListener("scv:saved", async (event) => {
+    Past.leave();
     const text = find("#saved").textContent.trim();
     await look();
     const shown = showNews();
@@ -254,6 +267,8 @@
     (find(first, dialog) ?? dialog).focus();
     if (name === "look-up") find("input", dialog).select();
   };
+  // Callers are verified, and things written down, now.
+  const openNow = (name) => { Past.leave(); openDialog(name); };
   const DO = {
     "show-news": showNews,
     follow: () => htmx.ajax("GET", `/agent/customers/${following}`, { target: "#desk", swap: "innerHTML" }),
@@ -266,7 +281,7 @@
     const { open, close, do: what, filter: domain, field } = target.dataset;
     if (open) openDialog(open, field);
     else if (close !== undefined) target.closest("dialog").close();
-    else if (what) DO[what]();
+    else if (what) DO[what]?.();
     else if (domain) { if (!wanted.delete(domain)) wanted.add(domain); filter(); }
   });
   document.addEventListener("input", (event) => {
@@ -288,10 +303,11 @@
     try { localStorage.setItem("scv-single-keys", singleKeys.checked ? "on" : "off"); } catch { /* for this page */ }
   });
   const KEYS = {
-    n: () => (find("#news button") ?? find("#word-in button"))?.click(),
-    v: () => openDialog("verify"),
-    r: () => openDialog("reveal"),
-    w: () => openDialog("wrap-up"),
+    n: () => (find("#past-news button") ?? find("#news button") ?? find("#word-in button"))?.click(),
+    v: () => openNow("verify"),
+    r: () => openNow("reveal"),
+    w: () => openNow("wrap-up"),
+    a: Past.toggle,
     t: () => find("#timeline")?.focus(),
     "?": () => openDialog("help"),
   };
@@ -304,8 +320,10 @@
       event.target.form.requestSubmit();
     } else if (event.key === "Escape" && event.target.closest(".drawer")) {
       event.target.closest(".drawer").close();
+    } else if (event.key === "Escape" && Past.isOpen && !find("dialog:modal")) {
+      Past.leave();
     } else if (singleKeys.checked && !event.ctrlKey && !event.metaKey && !event.altKey) {
-      if (event.target.closest("input, textarea, select") || find("dialog:modal")) return;
+      if (event.target.closest("input:not([type=range], [type=checkbox]), textarea, select") || find("dialog:modal")) return;
       const choice = find(`[data-key="${CSS.escape(event.key)}"]`);
       const act = KEYS[event.key.toLowerCase()];
       if (!choice && !act) return;
@@ -320,7 +338,7 @@
     for (const one of all("[data-zone]")) {
       one.textContent = now.toLocaleTimeString("en-GB", { timeZone: one.dataset.zone, hour: "2-digit", minute: "2-digit" });
     }
-    for (const one of all("time[datetime]")) {
+    for (const one of customer() ? all("time[datetime]", customer()) : []) {
       const minutes = Math.floor((now - new Date(one.dateTime)) / 60000);
       if (/^(just now|\d+ min ago)$/.test(one.textContent) && minutes < 60) {
         one.textContent = minutes < 1 ? "just now" : `${minutes} min ago`;
