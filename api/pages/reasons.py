@@ -110,13 +110,21 @@ def _change(one: Mapping[str, Any], last: str, currency: str | None, zone: tzinf
     if _is_number(after) and (_is_number(before) or before == MISSING):
         step = after - (0 if before == MISSING else before)
         by = f"{'−' if step < 0 else '+'}{_told(abs(step), name, currency, zone)}"
-    what = " ".join(map(words, steps))
+    # A consent says itself which one it is.
+    what = "" if _is_consent(after) else " ".join(map(words, steps))
     return Change(what, _told(before, name, currency, zone), _told(after, name, currency, zone), by)
 
 
 def _rule(one: Mapping[str, Any]) -> Rule:
-    takes = [(words(name.partition(".")[2]).capitalize(), said) for name, said in one["events"].items()]
-    return Rule(words(one["figure"]), one["meaning"], takes)
+    takes = [
+        (words(name.partition(".")[2]).capitalize(), said or "is taken")
+        for name, said in one["events"].items()
+    ]
+    return Rule(words(one["figure"]), one["meaning"].replace("`", ""), takes)
+
+
+def _is_consent(value: Any) -> bool:
+    return isinstance(value, Mapping) and "granted" in value and "channel" in value
 
 
 def _is_number(value: Any) -> bool:
@@ -145,7 +153,7 @@ def _told(value: Any, name: str, currency: str | None, zone: tzinfo) -> str:
 
 
 def _object(value: Mapping[str, Any], currency: str | None, zone: tzinfo) -> str:
-    if "granted" in value and "channel" in value:
+    if _is_consent(value):
         return f"{value['channel']} {words(value['purpose'])}: {'yes' if value['granted'] else 'no'}"
     currency = value.get("currency") or currency
     plain = [

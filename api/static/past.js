@@ -20,7 +20,8 @@ const Past = (() => {
   let asking = false, opening = false;
   let serial = 0;       // of the latest wish
   let steps = [];
-  let between = false;  // a time between two steps was asked for
+  let place = 0;        // the last step up to the time that is shown; -1 before all of them
+  let between = false;  // that time is none of a step
 
   const clock = () => (find("#past-known")?.checked ? "known_at" : "as_of");
   const queryOf = (at) => new URLSearchParams({ [clock()]: at }).toString();
@@ -55,9 +56,7 @@ const Past = (() => {
     const range = slider();
     if (!range) return;
     range.max = String(Math.max(0, steps.length - 1));
-    range.value = range.max;
     range.disabled = steps.length < 2;
-    between = false;
     find("#past-ticks").replaceChildren(...steps.map((step, at) => {
       const tick = document.createElementNS("http://www.w3.org/2000/svg", "rect");
       const wide = Math.min(3, 600 / steps.length);
@@ -71,6 +70,9 @@ const Past = (() => {
   };
   // What the slider says of its place, and what had happened last by then.
   const name = (at, when) => {
+    place = at;
+    between = when !== undefined;
+    if (slider()) slider().value = String(Math.max(at, 0));
     const step = steps[at], isNow = at === steps.length - 1 && when === undefined;
     slider()?.setAttribute("aria-valuetext", isNow ? "Now" : step ? `${when ?? step.dataset.when}, after ${step.textContent}` : when ?? "Before everything");
     const after = find("#past-after");
@@ -80,12 +82,15 @@ const Past = (() => {
     all("[data-do=later]", bar()).forEach((one) => { one.disabled = isNow; });
   };
   const go = (at) => {
-    const range = slider(), last = steps.length - 1;
-    if (!range || range.disabled) return;
-    range.value = String(Math.min(Math.max(at, 0), last));
-    between = false;
-    name(Number(range.value));
-    if (Number(range.value) === last) present(); else show(steps[Number(range.value)].dataset.at);
+    const last = steps.length - 1;
+    if (last < 0) return;
+    name(Math.min(Math.max(at, 0), last));
+    if (place === last) present(); else show(steps[place].dataset.at);
+  };
+  // A time that is none of a step: the slider stands at the one before.
+  const goBetween = (at, when) => {
+    name(steps.filter((step) => new Date(step.dataset.at) <= at).length - 1, when);
+    show(at.toISOString());
   };
 
   // ---- What is on the screen
@@ -100,14 +105,14 @@ const Past = (() => {
         wanted = null;
         const made = find("#past", await page(`/agent/customers/${customer.dataset.customer}/past?${query}`));
         // Unless another time is wanted by now, or what is now.
-        if (made && number === serial && customer === now()) place(made, query);
+        if (made && number === serial && customer === now()) put(made, query);
       }
     } catch (error) {
       wanted = null;
       complain(error);
     } finally { asking = false; }
   };
-  const place = (made, query) => {
+  const put = (made, query) => {
     shown = query;
     const article = document.adoptNode(made);
     if (held) find("#past").replaceWith(article);
@@ -164,11 +169,7 @@ const Past = (() => {
     event.preventDefault();
     const at = new Date(find("#past-at").value);
     if (Number.isNaN(at.getTime())) return;
-    const before = steps.filter((step) => new Date(step.dataset.at) <= at).length - 1;
-    between = true;
-    if (slider()) slider().value = String(Math.max(before, 0));
-    name(before, at.toLocaleString("en-GB", { day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit" }));
-    show(at.toISOString());
+    goBetween(at, at.toLocaleString("en-GB", { day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit" }));
   });
   document.addEventListener("input", (event) => {
     if (event.target.id === "past-slider") go(Number(event.target.value));
@@ -176,12 +177,7 @@ const Past = (() => {
       // The same time by the other clock, as near as its steps come.
       const at = shown && new URLSearchParams(shown).values().next().value;
       lay();
-      if (!at) return;
-      between = true;
-      const before = steps.filter((step) => new Date(step.dataset.at) <= new Date(at)).length - 1;
-      if (slider()) slider().value = String(Math.max(before, 0));
-      name(before, steps[before]?.dataset.when ?? "Before everything");
-      show(at);
+      if (at) goBetween(new Date(at), find("#past-said b").textContent.replace(/^.* on /, ""));
     }
   });
 
@@ -206,7 +202,6 @@ const Past = (() => {
     const target = event.target.closest("[data-why], [data-do]");
     if (!target) return;
     const { why: field, do: what } = target.dataset;
-    const place = Number(slider()?.value);
     if (field) why(field);
     else if (what === "look-back") toggle();
     else if (what === "now") leave();
