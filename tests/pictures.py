@@ -77,7 +77,7 @@ def reveal(world: DeskWorld, page: Page) -> None:
     """The agent asks for the phone number."""
     known(world, page)
     page.get_by_role("button", name="Reveal the phone number").click()
-    page.get_by_label("Why").fill("Call back about invoice I-88")
+    page.locator("#reveal").get_by_label("Why").fill("Call back about invoice I-88")
 
 
 def verify(world: DeskWorld, page: Page) -> None:

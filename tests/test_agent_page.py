@@ -176,7 +176,7 @@ def test_masked_data_is_revealed_for_a_reason_that_is_written_down_first(world: 
         accessible(page)
         page.get_by_role("button", name="Reveal", exact=True).click()
         expect(page.locator("#reveal")).to_be_visible()
-        page.get_by_label("Why").fill("Call back")
+        page.locator("#reveal").get_by_label("Why").fill("Call back")
         page.locator("#reveal").get_by_label("Name").check()
         page.keyboard.press("Enter")
         expect(page.locator("#reveal")).to_be_hidden()
