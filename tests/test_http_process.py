@@ -202,12 +202,15 @@ def test_a_masked_reader_sees_nothing_personal_of_the_past_in_explanations_or_on
     client.ask("GET", f"{path}/explain/Adelheid.77163552")
     page = f"/agent/customers/{customer_id(SEEN)}"
     client.sign_in()
-    for way in ("/agent", page):
+    ways = ["/agent", page, f"{page}/steps", f"{page}/past?as_of=2027-01-01"]
+    ways += [f"{page}/past?known_at=2099-01-01", *(f"{page}/why/{section}" for section in EXPLAINED)]
+    for way in ways:
         assert client.ask("GET", way).status_code == 200
+    assert sum("event" in text and "made it" in text for text in client.heard) == len(EXPLAINED)
     nobody = {"names": "email:x.adelheid.q@quasten.example"}
     missed = client.ask("POST", "/agent/lookup", form=nobody, Origin=client.url)
     assert missed.status_code == 200
-    assert len(client.heard) == len(read) + 5
+    assert len(client.heard) == len(read) + len(ways) + 3
     # What was asked for last is given back to whoever asked.
     assert seen(client.heard[:-1]) == []
     known = Client(running, "profile:read.pii", "timeline:read")
