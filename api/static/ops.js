@@ -69,8 +69,25 @@
   };
   for (const name of ["htmx:responseError", "htmx:sendError", "htmx:timeout"]) document.addEventListener(name, lost);
 
+  // Refusals are pages, too: they stand beside the form, and what was typed stays.
+  document.addEventListener("htmx:beforeSwap", (event) => {
+    const { xhr } = event.detail;
+    if (!event.target.closest("dialog") || !(xhr.getResponseHeader("content-type") || "").startsWith("text/html")) return;
+    event.detail.shouldSwap = true;
+    event.detail.isError = false;
+  });
+
+  document.addEventListener("scv:settled", (event) => {
+    const { position, word } = event.detail;
+    const mark = document.querySelector(`[data-mark="${CSS.escape(position)}"]`);
+    if (mark) mark.textContent = word;
+    htmx.trigger(poll, "now");
+  });
+
   document.addEventListener("htmx:afterSwap", (event) => {
     if (event.target === inside && !dialog.open) dialog.showModal();
+    // Where the forms were is the answer; who used them is there, too.
+    if (event.target.id === "become") event.target.querySelector(".notice").focus();
     if (event.target.id === "latest") {
       document.getElementById("newer").replaceChildren();
       const first = event.target.querySelector("button");
