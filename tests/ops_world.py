@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import requests
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from api.keys import SCOPES, create_key
 from eventlog.admin import create_topics
@@ -30,7 +30,7 @@ from eventlog.topics import COMMANDS, link_log
 from models.catalogue import DOMAIN_TOPICS, topic_of
 from ops.installation import Installation
 from stores.embedded import EmbeddedStore
-from tests.desk_world import DeskWorld
+from tests.desk_world import DeskWorld, violations
 
 START_SECONDS = 60.0
 KINDS: tuple[tuple[str, dict[str, Any]], ...] = (
@@ -88,6 +88,20 @@ def _event(wire_type: str, subject: str, **data: Any) -> bytes:
         "subject": subject, "data": data,
     }  # fmt: skip
     return json.dumps(event).encode()
+
+
+def accessible(page: Page) -> None:
+    """No finding of axe-core, in light and in dark."""
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        assert (scheme, violations(page)) == (scheme, [])
+    page.emulate_media(color_scheme="light")
+
+
+def opened(world: OpsWorld, page: Page) -> None:
+    """The page is open, and all is well."""
+    page.goto(f"{world.url}/ops")
+    expect(page.locator("#sentence")).to_have_text("All 34 lanes are up to date.")
 
 
 @contextmanager

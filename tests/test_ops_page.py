@@ -17,7 +17,7 @@ from api.keys import SCOPES, create_key, revoke_key
 from tests import servers
 from tests.desk_world import violations
 from tests.http_world import records
-from tests.ops_world import OpsWorld, ops_world
+from tests.ops_world import OpsWorld, accessible, opened, ops_world
 
 PATHS = ("/ops", "/ops/live", "/ops/letters")
 # Every part of the page that refreshes.
@@ -62,19 +62,6 @@ def world() -> Iterator[OpsWorld]:
 def refresh(page: Page) -> None:
     """What happens every 5 s, now."""
     page.evaluate(REFRESH)
-
-
-def accessible(page: Page) -> None:
-    """No finding of axe-core, in light and in dark."""
-    for scheme in ("light", "dark"):
-        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-        assert (scheme, violations(page)) == (scheme, [])
-    page.emulate_media(color_scheme="light")
-
-
-def opened(world: OpsWorld, page: Page) -> None:
-    page.goto(f"{world.url}/ops")
-    expect(page.locator("#sentence")).to_have_text("All 34 lanes are up to date.")
 
 
 def test_it_says_how_the_installation_is_and_shows_what_it_says(world: OpsWorld) -> None:
