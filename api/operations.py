@@ -72,6 +72,10 @@ class Operations:
         self._log_answers: bool | None = None
         self._log_answered_at: float | None = None
 
+    def observed(self) -> Observed | None:
+        """What was seen of the log last."""
+        return self._observed
+
     async def run(self) -> None:
         """Look until cancelled."""
         while True:

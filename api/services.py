@@ -20,6 +20,7 @@ from api.asking import LogThreads, Shared
 from api.audit import AuditTrail
 from api.changes import ChangeFeed
 from api.freshness import LagWatch
+from api.generations import GenerationWatch
 from api.keys import KeyRing
 from api.letter_counts import COUNTED_MAX, LetterCounts
 from api.limits import RequestLimit, stream_limit, waiting_limit
@@ -106,7 +107,9 @@ class Services:
         self.replays = Replays(Origin(plan.kafka, plan.redis, rules, plan.trust, plan.config, plan.shape))
         self.metrics = Metrics(self)
         self.operations = Operations(self.lags, self.log.lanes, LogObserver(plan.kafka), self.letter_counts)
-        watching = (self.lags, self.letter_counts, self.operations)
+        self.generations = GenerationWatch(plan.kafka, plan.redis, self.operations.observed)
+        self.promoting = asyncio.Lock()
+        watching = (self.lags, self.letter_counts, self.operations, self.generations)
         self._watching = [asyncio.create_task(one.run()) for one in watching]
 
     async def close(self) -> None:
@@ -123,6 +126,7 @@ class Services:
                 self.changes.close,
                 self.operations.close,
                 self.letter_counts.close,
+                self.generations.close,
                 self.audit.close,
                 self.log.close,
                 self.reader.close,

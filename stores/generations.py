@@ -50,6 +50,11 @@ class Stand(NamedTuple):
         return sum(max(0, one.end - one.assembled) for one in self.lanes)
 
     @property
+    def ends_known(self) -> bool:
+        """Whether it is known where the lanes of its events end: else `behind` says nothing."""
+        return any(one.lane.topic in SOURCES for one in self.lanes)
+
+    @property
     def eta_seconds(self) -> float | None:
         """How long the stage in progress still takes at its rate; None when nobody is at it."""
         rebuild = self.rebuild

@@ -44,6 +44,8 @@ KINDS: tuple[tuple[str, dict[str, Any]], ...] = (
 class OpsWorld(DeskWorld):
     """An installation and a browser. `keys`: `all`, `ops` (that alone), `desk` (an agent's)."""
 
+    redis: str
+
     def __init__(self, url: str, kafka: str, key_file: Path, browser: Browser) -> None:
         self.url, self.kafka, self.key_file, self.browser = url, kafka, key_file, browser
         self.expected: list[str] = []
@@ -115,6 +117,7 @@ def ops_world() -> Iterator[OpsWorld]:
         installation.wait_for_lanes((*DOMAIN_TOPICS, COMMANDS, link_log("g1")))
         key_file = installation._http.directory / "keys.json"
         with OpsWorld(installation.http, installation.settings.kafka, key_file, browser) as world:
+            world.redis = installation.settings.redis
             yield world
         browser.close()
 
