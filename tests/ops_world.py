@@ -155,5 +155,5 @@ def kafka_world() -> Iterator[KafkaWorld]:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         stack.callback(browser.close)
         world = KafkaWorld(f"http://{HOST}:{port}", broker.bootstrap, folder / "keys.json", browser)
-        world.workers, world.store = workers, store
+        world.workers, world.store, world.redis = workers, store, store.url
         yield stack.enter_context(world)

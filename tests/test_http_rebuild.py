@@ -13,12 +13,17 @@ import pytest
 from redis import Redis
 
 from api import generations
+from api.generations import Generations
+from api.pages.generations import rows_of
+from api.rebuild import rebuild_state_of
 from api.rebuild_bodies import RebuildState
 from eventlog.admin import create_topics
 from eventlog.embedded import EmbeddedBroker
 from eventlog.promotions import begin, promotions
 from eventlog.topics import link_log, topic_plan
+from models.promotion import Active
 from stores.embedded import EmbeddedStore
+from stores.generations import Stand
 from stores.keys import Keys
 from stores.promotion import open_pointer
 from stores.rebuilding import Rebuild, Rebuilds, State
@@ -145,3 +150,9 @@ def test_a_generation_is_promoted_when_it_is_level_and_rolled_back_and_refused_w
     # Who looked before somebody else changed it changes nothing.
     assert world.change("promote", generation="g2", number=2)[0] == 409
     assert len(promotions(world.kafka)) == 3
+
+
+def test_how_far_behind_is_not_known_before_anybody_has_looked_at_the_log() -> None:
+    seen = Generations(0.0, Active("g1", 1), None, (Stand("g1", "live", None, None, []),))
+    assert [one.behind_records for one in rebuild_state_of(seen).generations] == [None]
+    assert [row.behind for row in rows_of(seen)] == ["–"]
