@@ -29,7 +29,7 @@ from models.record import Lane, Record
 
 LETTERS_LANE = Lane(DEAD_LETTERS, 0)
 SETTLED_LANE = Lane(SETTLED, 0)
-# Some seconds of reading at first, and 500 bytes of memory each.
+# Some seconds of reading at first, and 600 bytes of memory each.
 RECORDS_MAX = 200_000
 # About 400 bytes each. An older one is missed only by a letter that is written again although it is settled;
 # whoever settles reads them all (`eventlog.settling`).
@@ -236,6 +236,8 @@ class LetterIndex:
         """All letters at a glance, and so many of the newest open ones."""
         with self._lock:
             newest = (one for one in reversed(self._entries.values()) if one.settled is None)
+            # Having found all that are open, nobody looks through the settled ones.
+            most = min(latest, sum(tally.count for tally in self._tallies.values()))
             return Overview(
                 self._held,
                 len(self._entries),
@@ -243,7 +245,7 @@ class LetterIndex:
                 self._became["discarded"],
                 self.complete,
                 {which: tally.copy() for which, tally in self._tallies.items()},
-                list(islice(newest, latest)),
+                list(islice(newest, most)),
             )
 
     def counts(self, asked: Asked) -> list[ReasonCount]:
