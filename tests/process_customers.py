@@ -69,15 +69,46 @@ def customers_of(log: Iterable[LinkFact], rules: IdentityRules) -> Customers:
     """Who is who by these facts; `log` in the order of the link log, with its repeats."""
     facts = list(log)
     assert all(fact.command != "erased" for fact in facts), "this verdict knows of no erasure"
-    reference = LargeReference(told_once(facts), rules)
-    placed = {one.founder: one for name in reference.subjects if (one := reference.placement_of(name))}
+    placed: dict[str, Placed] = {}
+    entries: dict[str, list[tuple[str, str]]] = {}
+    subjects: set[str] = set()
+    seen: set[str] = set()
+    for piece in pieces(told_once(facts)):
+        reference = LargeReference(piece, rules)
+        found = (reference.placement_of(name) for name in reference.subjects)
+        placed.update({one.founder: one for one in found if one})
+        entries.update({name: reference.entry_of(name) for name in reference.names})
+        subjects |= reference.subjects
+        seen |= reference.seen
     return Customers(
         placed,
         {member: one.founder for one in placed.values() for member in one.members},
-        {name: reference.entry_of(name) for name in reference.names},
-        frozenset(reference.subjects),
-        seen_first(facts) & reference.seen,
+        entries,
+        frozenset(subjects),
+        seen_first(facts) & seen,
     )
+
+
+def pieces(facts: Iterable[LinkFact]) -> list[list[LinkFact]]:
+    """The facts apart by whom they name: nothing that any of them says is about a node of another piece.
+
+    The reference looks at all facts for every node, so that many small ones are what it can do in a moment.
+    """
+    piece_of: dict[str, list[LinkFact]] = {}
+    names_of: dict[int, list[str]] = {}
+    for fact in facts:
+        names = [name for name in (fact.subject, fact.identifier) if name]
+        near = {id(piece_of[name]): piece_of[name] for name in names if name in piece_of}
+        whole = max(near.values(), key=len, default=[])
+        whole.append(fact)
+        joined = names_of.setdefault(id(whole), [])
+        for key, piece in near.items():
+            if piece is not whole:
+                whole += piece
+                names += names_of.pop(key)
+        joined += [name for name in names if piece_of.get(name) is not whole]
+        piece_of.update(dict.fromkeys(names, whole))
+    return list({id(piece): piece for piece in piece_of.values()}.values())
 
 
 def told_once(facts: Iterable[LinkFact]) -> list[LinkFact]:
