@@ -267,6 +267,13 @@ def test_a_generation_is_promoted_and_rolled_back_with_a_word_of_what_readers_wi
         expect(change_of).to_contain_text("Refused, and nothing was changed: g2 is behind g1: ")
         assert change_of.locator("form").count() == 0
         accessible(page)
+        # Whoever rests on a button still sees figures move, and stays on it.
+        page.keyboard.press("Escape")
+        page.locator("#promote-g2").focus()
+        page.evaluate("document.querySelector('#generations h3').textContent = 'old'")
+        page.evaluate("htmx.trigger(document.getElementById('poll'), 'now')")
+        expect(page.locator("#generations h3").first).to_have_text("g1")
+        expect(page.locator("#promote-g2")).to_be_focused()
     told = [one["data"] for one in records(world.kafka, "scv.generations")]
     assert [(one["generation"], one["actor"], one["reason"]) for one in told[1:]] == [
         ("g2", "E-7", "delivered orders"),
