@@ -22,9 +22,11 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from api import explaining, health, letters, ops_state, profiles, reference, streaming, writing
+from api import explaining, health, letters, ops_state, profiles, rebuild, reference, streaming, writing
 from api.document import described
 from api.pages import agent, ops, session, statics
+from api.pages import generations as generations_page
+from api.pages import letters as letters_page
 from api.problems import CODES, Problem
 from api.services import Plan, Services
 from eventlog.errors import LogError
@@ -68,8 +70,8 @@ def create_app(plan: Plan) -> FastAPI:
     )
     # The routes themselves: an included router would be gone through again with each request.
     rooms = (
-        profiles, explaining, writing, letters, streaming, ops_state, health, reference,
-        session, statics, agent, ops,
+        profiles, explaining, writing, letters, streaming, ops_state, rebuild, health, reference,
+        session, statics, agent, ops, letters_page, generations_page,
     )  # fmt: skip
     for room in rooms:
         app.router.routes.extend(room.router.routes)

@@ -17,6 +17,7 @@ from api import ops_bodies
 from api.bodies import ANSWERS, ProblemDocument
 from api.keys import SCOPES
 from api.letter_bodies import LETTER_ANSWERS
+from api.rebuild_bodies import REBUILD_ANSWERS
 from models.profile import Profile
 
 REFERENCES = "#/components/schemas/{model}"
@@ -46,7 +47,14 @@ def _made(app: FastAPI) -> dict[str, Any]:
     _, made = models_json_schema(
         [
             (model, "validation")
-            for model in (*ANSWERS, *LETTER_ANSWERS, *ops_bodies.ANSWERS, ProblemDocument, Profile)
+            for model in (
+                *ANSWERS,
+                *LETTER_ANSWERS,
+                *ops_bodies.ANSWERS,
+                *REBUILD_ANSWERS,
+                ProblemDocument,
+                Profile,
+            )
         ],
         ref_template=REFERENCES,
     )

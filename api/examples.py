@@ -146,7 +146,7 @@ OPS_STATE: dict[str, Any] = {
     "overall": {
         "level": "behind",
         "sentence": "Behind by 1,204 events, catching up: about 12 s left.",
-        "notes": ["In the last hour 1 record has become a dead letter: unknown_type in sales.events."],
+        "notes": ["1 dead letter of the last hour is open: unknown_type in sales.events."],
     },
     "store": {"answers": True, "answered_at": "2026-03-01T10:42:08.010Z"},
     "log": {"answers": True, "answered_at": "2026-03-01T10:42:08.120Z"},
@@ -169,7 +169,8 @@ OPS_STATE: dict[str, Any] = {
         "waiting": 12,
     },
     "dead_letters": {
-        "held": 1, "counted": 1, "complete": True, "last_hour": 1,
+        "held": 3, "counted": 2, "open": 1, "redriven": 1, "discarded": 0, "complete": True, "older": False,
+        "last_hour": 1,
         "tallies": [
             {
                 "reason": "unknown_type", "topic": "sales.events", "count": 1, "last_hour": 1,

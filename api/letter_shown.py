@@ -8,16 +8,14 @@ Invariants:
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 from typing import Any, NamedTuple
 
 import msgspec
 
-from api.dead_letters import OTHER, WholeLetter
 from api.masking import HIDDEN, mask_subject, scrubbed
 from models.dead_letter import Reason
+from models.letters import Letter
 
 # A screen or two; the whole record lies in the log.
 SHOWN_CHARACTERS_MAX = 16_000
@@ -32,7 +30,7 @@ _WORD = re.compile(r"[a-z0-9_.:-]{1,40}")
 _QUOTED = re.compile(r"'(?:\\.|[^'\\])*'|\"(?:\\.|[^\"\\])*\"")
 _HEADER = re.compile(r"(?<=^header )(.+)(?= is not UTF-8$)")
 # These quote what a source wrote; the others, words of ours: which there are to choose from.
-_QUOTING = frozenset({Reason.UNKNOWN_TYPE, Reason.MALFORMED_SUBJECT, OTHER})
+_QUOTING = frozenset({Reason.UNKNOWN_TYPE, Reason.MALFORMED_SUBJECT})
 _SUBJECT = re.compile(r"[a-z][a-z0-9_.-]{0,31}:[A-Za-z0-9_.-]{1,40}")
 
 
@@ -63,30 +61,19 @@ def shown_pointer(text: str, *, personal: bool) -> str:
     return "".join("/" + part for part in parts)
 
 
-def shown_record(letter: WholeLetter, *, personal: bool) -> ShownRecord:
+def shown_record(letter: Letter, *, personal: bool) -> ShownRecord:
     """The record of this letter."""
-    key, value = _bytes(letter.key_base64), _bytes(letter.value_base64)
+    key, value = letter.key, letter.value
     about = "no value" if value is None else f"{len(value):,} bytes"
     if letter.omitted_bytes:
         about = f"{letter.omitted_bytes:,} bytes did not fit; the log has them at the record's place"
     headers = tuple(
-        (one.name if personal or _FIELD.fullmatch(one.name) else HIDDEN, _told(_bytes(one.value_base64)))
-        if personal
-        else (one.name if _FIELD.fullmatch(one.name) else HIDDEN, HIDDEN)
-        for one in letter.headers[:ENTRIES_MAX]
+        (name if personal or _FIELD.fullmatch(name) else HIDDEN, _told(raw) if personal else HIDDEN)
+        for name, raw in letter.headers[:ENTRIES_MAX]
     )
     if personal:
         return ShownRecord(_told_or_none(key), _told_or_none(value), about, headers, False)
     return ShownRecord(_masked_key(key), _shape(value), about, headers, True)
-
-
-def _bytes(text: str | None) -> bytes | None:
-    if text is None:
-        return None
-    try:
-        return base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
-        return b""
 
 
 def _told_or_none(raw: bytes | None) -> str | None:

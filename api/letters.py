@@ -11,9 +11,8 @@ Invariants:
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, TypeVar
 
 import msgspec
@@ -35,19 +34,17 @@ from api.letter_bodies import (
     RedriveRequest,
 )
 from api.letter_masking import masked_detail, masked_event, masked_header, masked_key, masked_pointer
+from api.letter_settling import discard, entry_of, letter_of, redrive, settlement
 from api.masking import HIDDEN
 from api.problems import Problem, wrong_parameter
 from api.profiles import HEADERS, audit_data
 from api.routing import Answers, Caller, DirectRoute, Takes, endpoint, read_model
 from eventlog.dead_letters import Asked, Entry
-from eventlog.settling import Settler, Settling
-from eventlog.transactions import Fenced, Outgoing
-from models.catalogue import COMMAND_TOPIC
-from models.dead_letter import Fault, Reason
+from models.dead_letter import Reason
 from models.decoding import RECORD_BYTES_MAX
-from models.letters import Letter, Position, Settled
+from models.letters import Letter, Settled
 from projections.instants import rfc3339
-from projections.redriving import event_in, redriven
+from projections.redriving import event_in
 
 router = APIRouter(route_class=DirectRoute)
 
@@ -105,14 +102,14 @@ async def list_dead_letters(request: Request, caller: Caller) -> Response:
     index = caller.services.letters
     await asyncio.to_thread(index.catch_up)
     counts = index.counts(asked)
-    found = [one for one in index.newest(asked) if before is None or one.offset < before]
+    found = [one for one in index.newest(asked) if before is None or one.place < before]
     body = {
         "total": sum(one.count for one in counts),
         "reasons": [
             {"reason": one.reason, "count": one.count, "latest_at": _instant(one.latest_ms)} for one in counts
         ],
         "letters": [_summary(one) for one in found[:limit]],
-        "next_cursor": str(found[limit - 1].offset) if len(found) > limit else None,
+        "next_cursor": str(found[limit - 1].place) if len(found) > limit else None,
         "complete": index.complete,
     }
     return Response(msgspec.json.encode(body), media_type=_JSON)
@@ -130,8 +127,8 @@ async def get_dead_letter(request: Request, caller: Caller) -> Response:
 
     Without `profile:read.pii` of the event's data only the names of fields are shown.
     """
-    entry = await _entry(request, caller)
-    letter = await _letter(caller, entry)
+    entry = await entry_of(caller, request.path_params["position"])
+    letter = await letter_of(caller, entry)
     data = audit_data(caller, request, "dead_letter", (), None)
     caller.services.audit.note("scv.dead_letter_read", [str(entry.position)], data, personal=caller.personal)
     return Response(msgspec.json.encode(_shown(letter, entry, personal=caller.personal)), media_type=_JSON)
@@ -151,24 +148,8 @@ async def redrive_dead_letter(request: Request, caller: Caller) -> Response:
     A corrected event needs the scope `events:write`, too; a command about who is who `identity:write`.
     """
     asked = await read_model(request, RedriveRequest, BODY_BYTES_MAX)
-    if asked.event is not None:
-        caller.require("events:write")
-    entry = await _entry(request, caller)
-    _refuse_settled(entry.settled)
     corrected = None if asked.event is None else _encoded(asked.event)
-    letter = await _letter(caller, entry)
-    made = redriven(letter, corrected, caller.services.rules, time.time_ns() // 1_000)
-    if isinstance(made, Fault):
-        where = "" if corrected is None else f"/event{made.pointer}"
-        raise Problem(
-            "invalid_event", masked_detail(made.detail), pointer=masked_pointer(where), reason=made.reason
-        )
-    if made.topic == COMMAND_TOPIC:
-        caller.require("identity:write")
-    mark = _mark(caller, asked, entry, "redriven", topic=made.topic, corrected=made.corrected)
-    if not asked.dry_run:
-        record = Outgoing(made.topic, made.partition, made.key, made.value, made.headers)
-        await _settle(caller, Settling(entry.position, mark, record))
+    mark = await redrive(caller, request.path_params["position"], asked, corrected, dry_run=asked.dry_run)
     return _settled_answer(mark, dry_run=asked.dry_run)
 
 
@@ -183,10 +164,7 @@ async def redrive_dead_letter(request: Request, caller: Caller) -> Response:
 async def discard_dead_letter(request: Request, caller: Caller) -> Response:
     """Nothing is deleted: the record stays where it lies, and lists no longer have it."""
     asked = await read_model(request, DiscardRequest)
-    entry = await _entry(request, caller)
-    _refuse_settled(entry.settled)
-    mark = _mark(caller, asked, entry, "discarded")
-    await _settle(caller, Settling(entry.position, mark))
+    mark = await discard(caller, request.path_params["position"], asked)
     return _settled_answer(mark, dry_run=False)
 
 
@@ -197,68 +175,12 @@ def _encoded(event: dict[str, Any]) -> bytes:
         raise Problem("invalid_event", "nested too deep", pointer="/event", reason=Reason.TOO_DEEP) from None
 
 
-def _mark(caller: Caller, asked: DiscardRequest, entry: Entry, action: Any, **more: Any) -> Settled:
-    return Settled(
-        str(entry.position), action, asked.actor.strip(), asked.reason, _now(), keyid=caller.key.id, **more
-    )
-
-
 def _settled_answer(mark: Settled, *, dry_run: bool) -> Response:
     body = {
         "position": mark.position, "action": mark.action, "topic": mark.topic, "corrected": mark.corrected,
         "dry_run": dry_run,
     }  # fmt: skip
     return Response(msgspec.json.encode(body), media_type=_JSON)
-
-
-async def _entry(request: Request, caller: Caller) -> Entry:
-    """The letter that the path names. Problem `unknown_dead_letter`."""
-    try:
-        position = Position.parse(request.path_params["position"])
-    except ValueError:
-        raise wrong_parameter("position", "name one as sales.events-5@1042") from None
-    index = caller.services.letters
-    await asyncio.to_thread(index.catch_up)
-    entry = index.get(position)
-    if entry is None:
-        raise Problem("unknown_dead_letter", "GET /v1/dead-letters lists those there are")
-    return entry
-
-
-async def _letter(caller: Caller, entry: Entry) -> Letter:
-    letters = await asyncio.to_thread(lambda: list(caller.services.letters.letters([entry])))
-    if not letters:
-        raise Problem("unknown_dead_letter", "retention has removed its record")
-    return letters[0]
-
-
-def _refuse_settled(settled: Settled | None) -> None:
-    if settled is not None:
-        raise Problem(
-            "settled",
-            f"it was {settled.action} at {settled.at}; nothing was written",
-            settled=_settlement(settled),
-        )
-
-
-async def _settle(caller: Caller, one: Settling) -> None:
-    """Write it, unless somebody was quicker. One at a time: two would shut each other out."""
-    async with caller.services.settling:
-        try:
-            quicker = await asyncio.to_thread(_settled_now, caller.services.plan.kafka, one)
-        except Fenced:
-            raise Problem(
-                "log_unavailable", "somebody else settles dead letters at this moment; ask again"
-            ) from None
-    _refuse_settled(quicker)
-
-
-def _settled_now(bootstrap: str, one: Settling) -> Settled | None:
-    with Settler(bootstrap) as settler:
-        quicker = settler.settled(one.position)
-        for _ in settler.settle([one]):
-            pass
-        return quicker
 
 
 def _asked(request: Request) -> tuple[Asked, int, int | None]:
@@ -317,20 +239,7 @@ def _summary(one: Entry) -> dict[str, Any]:
         "pointer": masked_pointer(one.pointer),
         "detail": masked_detail(one.detail),
         "logged_at": _instant(one.at_ms),
-        "settled": _settlement(one.settled),
-    }
-
-
-def _settlement(settled: Settled | None) -> dict[str, Any] | None:
-    if settled is None:
-        return None
-    names = ("action", "actor", "reason", "at", "topic", "corrected")
-    told = {name: getattr(settled, name) for name in names}
-    # What people say of others; an actor is whatever somebody called themselves.
-    return {
-        **told,
-        "actor": masked_detail(settled.actor),
-        "reason": None if settled.reason is None else masked_detail(settled.reason),
+        "settled": settlement(one.settled),
     }
 
 
@@ -366,7 +275,3 @@ def _text(raw: bytes) -> str:
 
 def _instant(at_ms: int) -> str:
     return rfc3339(max(at_ms, 0) * 1_000)
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

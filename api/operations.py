@@ -14,9 +14,9 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
-from api.dead_letters import Counted, DeadLetters, Letter
 from api.freshness import UNATTENDED_SECONDS, LagWatch, SeenEnds, topics_of
 from api.history import EVERY_SECONDS, History, Sample
+from api.letter_counts import Counted, LetterCounts
 from api.letter_shown import shown_detail, shown_pointer
 from api.ops_bodies import (
     HistoryState,
@@ -33,6 +33,7 @@ from api.ops_bodies import (
     TopicState,
 )
 from api.overall import NEAR_RECORDS, NEAR_SECONDS, Facts, overall
+from eventlog.dead_letters import Entry
 from eventlog.errors import LogError
 from eventlog.observing import Group, LogObserver, Observed
 from models.catalogue import CHANGES_TOPIC, COMMAND_TOPIC, DOMAIN_TOPICS
@@ -56,7 +57,7 @@ class Operations:
         lags: LagWatch,
         lanes: Lanes,
         observer: LogObserver,
-        letters: DeadLetters,
+        letters: LetterCounts,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._lags, self._lanes, self._observer, self._clock = lags, lanes, observer, clock
@@ -70,6 +71,10 @@ class Operations:
         self._observed: Observed | None = None
         self._log_answers: bool | None = None
         self._log_answered_at: float | None = None
+
+    def observed(self) -> Observed | None:
+        """What was seen of the log last."""
+        return self._observed
 
     async def run(self) -> None:
         """Look until cancelled."""
@@ -104,10 +109,11 @@ class Operations:
             }
         lanes = self._standings(now)
         lag = self._lag(lanes, now)
-        counted = self.letters.counted()
+        letters = self.letters.counted()
+        counted = None if letters.held is None else letters.open
         rate = self._history.rate_now(_of_events, now) if self._fresh(now) else None
         self._history.add(
-            Sample(now, lag.records, lag.seconds, None if rate is None else round(rate, 1), counted.held)
+            Sample(now, lag.records, lag.seconds, None if rate is None else round(rate, 1), counted)
         )
 
     def state(self) -> OpsState:
@@ -302,22 +308,28 @@ def _letters(counted: Counted) -> LettersState:
     return LettersState(
         held=counted.held,
         counted=counted.counted,
+        open=counted.open,
+        redriven=counted.redriven,
+        discarded=counted.discarded,
         complete=counted.complete,
+        older=counted.older,
         last_hour=sum(one.last_hour for one in tallies),
         tallies=tallies,
-        latest=[_head(one) for one in counted.latest],
+        latest=[head_of(one) for one in counted.latest],
     )
 
 
-def _head(letter: Letter) -> LetterHead:
+def head_of(entry: Entry) -> LetterHead:
+    """A letter in a list, masked for everybody."""
+    (topic, partition), offset = entry.position
     return LetterHead(
-        place=letter.place,
-        reason=letter.reason,
-        pointer=shown_pointer(letter.pointer, personal=False),
-        detail=shown_detail(letter.reason, letter.detail, personal=False),
-        topic=letter.topic,
-        partition=letter.partition,
-        offset=letter.offset,
-        logged_at=moment(max(0, letter.logged_ms) / 1_000),
-        written_at=moment(max(0, letter.written_ms) / 1_000),
+        place=entry.place,
+        reason=entry.reason,
+        pointer=shown_pointer(entry.pointer, personal=False),
+        detail=shown_detail(entry.reason, entry.detail, personal=False),
+        topic=topic,
+        partition=partition,
+        offset=offset,
+        logged_at=moment(max(0, entry.at_ms) / 1_000),
+        written_at=moment(max(0, entry.written_ms) / 1_000),
     )

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from api.dead_letters import LATEST_MAX
+from api.letter_counts import LATEST_MAX
 from models.event import Shape
 from models.profile_sections import Moment
 
@@ -99,7 +99,7 @@ class PublishingState(Shape):
 
 
 class LetterTally(Shape):
-    """Dead letters of one reason and topic."""
+    """Open dead letters of one reason and topic; `last_at` is when the last one was written, open or not."""
 
     reason: str
     topic: str
@@ -123,14 +123,19 @@ class LetterHead(Shape):
 
 
 class LettersState(Shape):
-    """Dead letters: how many the topic holds, how many of the newest were counted, and by reason.
+    """Dead letters: records in their topic; letters, each once; and what became of them.
 
-    `complete` is false while older ones are still being read; `latest` has the newest first.
+    `complete` is false before all were read, `older` true when there are older ones than were counted.
+    `last_hour`, `tallies` and `latest` are of open ones; `latest` has the newest first.
     """
 
     held: Count | None
     counted: Count
+    open: Count
+    redriven: Count
+    discarded: Count
     complete: bool
+    older: bool
     last_hour: Count
     tallies: list[LetterTally]
     latest: Annotated[list[LetterHead], Field(max_length=LATEST_MAX)]
@@ -144,7 +149,7 @@ class HistoryState(Shape):
     lag_records: list[Count | None]
     lag_seconds: list[Seconds | None]
     events_per_second: list[Rate | None]
-    dead_letters: list[Count | None]
+    dead_letters: list[Count | None] = Field(description="How many were open.")
 
 
 class OpsState(Shape):

@@ -141,14 +141,10 @@ def _notes(facts: Facts) -> list[str]:
     notes, letters, publishing = [], facts.letters, facts.publishing
     if letters.last_hour:
         worst = max(letters.tallies, key=lambda one: one.last_hour)
-        became = (
-            "record has become a dead letter"
-            if letters.last_hour == 1
-            else "records have become dead letters"
-        )
-        most = "" if len(letters.tallies) == 1 else f", {worst.last_hour:,} of them"
+        of_all = "" if len(letters.tallies) == 1 else f", {worst.last_hour:,} of them"
         notes.append(
-            f"In the last hour {letters.last_hour:,} {became}{most}: {worst.reason} in {worst.topic}."
+            f"{plural(letters.last_hour, 'dead letter')} of the last hour "
+            f"{'is' if letters.last_hour == 1 else 'are'} open{of_all}: {worst.reason} in {worst.topic}."
         )
     if facts.log_answers and publishing.publishers == [] and publishing.waiting:
         notes.append(

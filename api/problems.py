@@ -30,6 +30,7 @@ CODES: Mapping[str, tuple[int, str]] = {
     "merged": (308, "The customer was merged into another"),
     "split": (409, "The customer's id stands for several by now"),
     "settled": (409, "The dead letter is settled already"),
+    "promotion_refused": (409, "Readers go on seeing what they see"),
     "erased": (410, "The customer is gone"),
     "body_too_slow": (408, "The body did not come in time"),
     "body_too_large": (413, "The body is too large"),

@@ -19,9 +19,10 @@ from typing import NamedTuple
 from api.asking import LogThreads, Shared
 from api.audit import AuditTrail
 from api.changes import ChangeFeed
-from api.dead_letters import DeadLetters
 from api.freshness import LagWatch
+from api.generations import GenerationWatch
 from api.keys import KeyRing
+from api.letter_counts import COUNTED_MAX, LetterCounts
 from api.limits import RequestLimit, stream_limit, waiting_limit
 from api.merges import MergeHistory
 from api.metrics import Metrics
@@ -99,14 +100,17 @@ class Services:
         self._links_end: dict[str, Shared[int]] = {}
         self.changes = ChangeFeed(plan.kafka)
         self.merges = MergeHistory(plan.kafka)
-        self.letters = LetterIndex(plan.kafka)
+        self.letters = LetterIndex(plan.kafka, COUNTED_MAX)
+        self.letter_counts = LetterCounts(self.letters)
         self.settling = asyncio.Lock()
         rules = plan.rules.model_dump()
         self.replays = Replays(Origin(plan.kafka, plan.redis, rules, plan.trust, plan.config, plan.shape))
         self.metrics = Metrics(self)
-        self.dead_letters = DeadLetters(plan.kafka)
-        self.operations = Operations(self.lags, self.log.lanes, LogObserver(plan.kafka), self.dead_letters)
-        self._watching = [asyncio.create_task(one.run()) for one in (self.lags, self.operations)]
+        self.operations = Operations(self.lags, self.log.lanes, LogObserver(plan.kafka), self.letter_counts)
+        self.generations = GenerationWatch(plan.kafka, plan.redis, self.operations.observed)
+        self.promoting = asyncio.Lock()
+        watching = (self.lags, self.letter_counts, self.operations, self.generations)
+        self._watching = [asyncio.create_task(one.run()) for one in watching]
 
     async def close(self) -> None:
         """End it all; what was accepted is in the log, or told."""
@@ -121,7 +125,8 @@ class Services:
                 self.replays.close,
                 self.changes.close,
                 self.operations.close,
-                self.dead_letters.close,
+                self.letter_counts.close,
+                self.generations.close,
                 self.audit.close,
                 self.log.close,
                 self.reader.close,

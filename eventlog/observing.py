@@ -22,7 +22,9 @@ from confluent_kafka.admin import AdminClient
 
 from eventlog.embedded import CLUSTER_ID as EMBEDDED_CLUSTER_ID
 from eventlog.errors import LogUnavailable
+from eventlog.generations import generations_in
 from eventlog.topics import PUBLISHER_GROUP, worker_group
+from models.catalogue import link_topic
 from models.record import Lane
 
 # A broker that is up answers in milliseconds; whoever looks at the page is not kept from the rest of it.
@@ -57,10 +59,12 @@ class Group(NamedTuple):
 class Observed(NamedTuple):
     """One look. `ends` is at least what a lane held; `unpublished`: notices that no publisher has committed.
 
-    `workers` are those of the `generation`. A lane that has no leader for a moment is left out of `ends`.
+    `workers` are those of the `generation`; `generations` are all that there are. A lane that has no leader
+    for a moment is left out of `ends`.
     """
 
     generation: str
+    generations: tuple[str, ...]
     ends: dict[Lane, int]
     workers: Group
     publishers: Group
@@ -76,17 +80,24 @@ class LogObserver:
         self._deadline = 0.0
 
     def look(self, generation: str, lanes: Collection[Lane], notices: Collection[Lane]) -> Observed:
-        """The ends of lanes, the workers of a generation, and what waits of `notices`. LogUnavailable."""
+        """The ends of lanes and link logs, a generation's workers, what waits of `notices`.
+
+        LogUnavailable.
+        """
         self._deadline = time.monotonic() + ANSWER_SECONDS
         consumer, admin = self._connected()
         try:
-            cluster = consumer.list_topics(timeout=self._left()).cluster_id
+            known = consumer.list_topics(timeout=self._left())
         except KafkaException as failed:
             raise LogUnavailable(f"{self._bootstrap}: {failed.args[0].str()}") from None
+        generations = generations_in(known.topics)
+        logs = {Lane(link_topic(one), 0) for one in generations} - {*lanes}
+        lanes = [*lanes, *sorted(logs)]
         held = self._offsets(consumer, [*lanes, *notices], LATEST)
-        told = cluster != EMBEDDED_CLUSTER_ID
+        told = known.cluster_id != EMBEDDED_CLUSTER_ID
         return Observed(
             generation,
+            tuple(generations),
             {lane: held[lane] for lane in lanes if lane in held},
             self._group(admin, worker_group(generation)) if told else Group(None),
             self._group(admin, PUBLISHER_GROUP) if told else Group(None),

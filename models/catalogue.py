@@ -26,6 +26,8 @@ TOPIC_OF_DOMAIN: Mapping[str, str] = {
 }
 DOMAIN_TOPICS: tuple[str, ...] = ("marketing.events", "sales.events", "service.events", "billing.events")
 COMMAND_TOPIC = "identity.commands"
+SOURCES = (*DOMAIN_TOPICS, COMMAND_TOPIC)
+"""What views are made of: all else is made from these."""
 DEAD_LETTER_TOPIC = "scv.dead-letters"
 SETTLED_TOPIC = "scv.dead-letters.settled"
 CHANGES_TOPIC = "scv.changes"

@@ -29,6 +29,27 @@ ACTOR_MAX = 200
 REASON_MAX = 4_000
 
 
+class PromotionRefused(Exception):
+    """Nothing was promoted; the message says why, and what to do."""
+
+
+class NoGeneration(PromotionRefused):
+    """There is no such generation."""
+
+
+class Active(NamedTuple):
+    """The generation that readers see, and the number of its promotion."""
+
+    generation: str
+    promotion: int
+
+
+def parse_active(stored: bytes) -> Active:
+    """What `g7 13` says."""
+    generation, promotion = stored.decode().split()
+    return Active(generation, int(promotion))
+
+
 class Promotion(NamedTuple):
     """One promotion that counts. `previous`: the generation that was active before; None for the first.
 

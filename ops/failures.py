@@ -56,13 +56,15 @@ def failure_of(error: BaseException) -> Failure:
 
     from api.lookup import NotAName
     from eventlog import errors as log
+    from models.promotion import NoGeneration, PromotionRefused
     from stores.connection import StoreUnfit
     from stores.embedded import StoreNotStarted
     from stores.store import StoreAway, StoreBroken
-    from streams.promotions import PromotionRefused
 
     if isinstance(error, NotAName):
         return Failure(Exit.USAGE, str(error))
+    if isinstance(error, NoGeneration):
+        return Failure(Exit.NOT_FOUND, str(error))
     if isinstance(error, StoreUnfit | PromotionRefused):
         return Failure(Exit.REFUSED, str(error))
     if isinstance(error, StoreAway | redis_client.ConnectionError | redis_client.TimeoutError):

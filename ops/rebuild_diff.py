@@ -16,11 +16,12 @@ from typing import Any, NamedTuple
 import msgspec
 import redis
 
+from eventlog.generations import generations_of
 from ops.answers import say, say_json
 from ops.configured import settings_with
 from ops.failures import Exit, Failure
 from ops.progress import Progress
-from ops.rebuild_start import generations_of, rebuilds_of
+from ops.rebuild_start import rebuilds_of
 from ops.rebuild_status import unfinished
 from ops.working import refuse_unfit_store
 from stores.keys import Keys
@@ -177,7 +178,7 @@ def run_rebuild_diff(
     settings = settings_with(kafka=kafka, redis=redis)
     refuse_unfit_store(settings)
     with rebuilds_of(settings) as rebuilds:
-        name, active = unfinished(rebuilds, generations_of(settings), generation), rebuilds.active()
+        name, active = unfinished(rebuilds, generations_of(settings.kafka), generation), rebuilds.active()
         if active is None or name == active:
             raise Failure(Exit.USAGE, f"{name} is active: name another generation by --generation")
         found = compare(rebuilds.client, active, name, examples, quiet=as_json)

@@ -3,29 +3,28 @@
 Invariants:
 - Only a generation that is whole is promoted, forced or not.
 - Without --force, only one that shows everything that readers see by now: nobody's view goes back.
-- It is one record and one move of a pointer (`streams.promotions`): at no time do readers see a part of it.
+- It is one record and one move of a pointer (`eventlog.promotions`): at no time do readers see a part of it.
 """
 
 from __future__ import annotations
 
 import getpass
-import time
-from collections.abc import Mapping
 from typing import NamedTuple
 
+from eventlog.generations import generations_of
 from eventlog.topics import link_log
+from models.catalogue import SOURCES
+from models.promotion import Active, PromotionRefused
 from models.record import Lane
 from models.settings import Settings
 from ops.answers import say, say_json
 from ops.configured import settings_with
 from ops.failures import Exit, Failure
-from ops.rebuild_start import LANES_TOLD, SOURCES, generations_of, rebuilds_of
+from ops.rebuild_start import rebuilds_of
 from ops.rebuild_status import unfinished
 from ops.working import refuse_unfit_store
-from stores.promotion import Active
-from stores.rebuilding import READABLE, Rebuilds
-
-LOOK_EVERY_SECONDS = 0.1
+from stores.generations import refuse_unfinished, wait_until_level
+from stores.promotion import open_pointer
 
 
 class Wish(NamedTuple):
@@ -53,7 +52,7 @@ def run_rebuild_promote(
     as_json: bool,
 ) -> int:
     """`scv rebuild promote`, and `rollback` where it goes back to the one before."""
-    from streams.promotions import heal, open_pointer, promote, roll_back
+    from eventlog.promotions import heal, promote, roll_back
 
     settings = settings_with(kafka=kafka, redis=redis)
     refuse_unfit_store(settings)
@@ -61,10 +60,10 @@ def run_rebuild_promote(
         active = heal(settings.kafka, pointer)
         if active is None:
             raise Failure(Exit.REFUSED, "no generation is active yet; the first `scv worker` builds g1")
-        name = _before(settings) if back else unfinished(rebuilds, generations_of(settings), generation)
+        name = _before(settings) if back else unfinished(rebuilds, generations_of(settings.kafka), generation)
         verb = "rollback" if back else "promote"
         wish = Wish(settings, active, name, back, actor or _login(), reason or f"scv rebuild {verb}")
-        _refuse_unfinished(rebuilds, wish)
+        refuse_unfinished(rebuilds, name, active.generation)
         if not force:
             _wait_until_level(wish, wait_seconds if execute else 0.0)
         if not execute:
@@ -95,7 +94,7 @@ def _login() -> str:
 
 def _before(settings: Settings) -> str:
     """The generation that readers saw before the last promotion."""
-    from streams.promotions import promotions
+    from eventlog.promotions import promotions
 
     history = promotions(settings.kafka)
     previous = history[-1].previous if history else None
@@ -104,52 +103,23 @@ def _before(settings: Settings) -> str:
     return previous
 
 
-def _refuse_unfinished(rebuilds: Rebuilds, wish: Wish) -> None:
-    rebuild, name = rebuilds.get(wish.generation), wish.generation
-    if name == wish.active.generation:
-        raise Failure(Exit.REFUSED, f"{name} is active already")
-    if rebuild is None and rebuilds.shape(name) is None:
-        raise Failure(Exit.NOT_FOUND, f"{name} was dropped; `scv rebuild status` lists what there is")
-    if rebuild is not None and rebuild.state not in READABLE:
-        raise Failure(
-            Exit.REFUSED,
-            f"{name} is not whole yet ({rebuild.state}); `scv rebuild status` says how far it is",
-        )
-
-
 def _wait_until_level(wish: Wish, seconds: float) -> None:
     """Return when the generation shows all that readers see now; Failure when it does not in time."""
     from eventlog.admin import lane_ends
-    from stores.progress import read_progress
 
-    settings, deadline = wish.settings, time.monotonic() + seconds
-    lanes = [Lane(*lane) for lane in lane_ends(settings.kafka, SOURCES)]
-    shown = read_progress(settings.redis, wish.active.generation, lanes)
-    wanted = {lane: assembled for lane, (_, _, assembled) in shown.items()}
-    _wait_for(wish, wanted, deadline)
-    # Who is who: all that the lanes have said by then.
-    links = Lane(link_log(wish.generation), 0)
-    _wait_for(wish, {links: lane_ends(settings.kafka, [links.topic])[links].end}, deadline)
-
-
-def _wait_for(wish: Wish, wanted: Mapping[Lane, int], deadline: float) -> None:
-    from stores.progress import read_progress
-
-    while True:
-        found = read_progress(wish.settings.redis, wish.generation, list(wanted))
-        behind = {lane: wanted[lane] - at[2] for lane, at in found.items() if at[2] < wanted[lane]}
-        if not behind:
-            return
-        if time.monotonic() >= deadline:
-            break
-        time.sleep(LOOK_EVERY_SECONDS)
-    lanes = [f"{lane} by {count:,}" for lane, count in sorted(behind.items(), key=lambda one: -one[1])]
-    more = f" and {len(lanes) - LANES_TOLD} more" if len(lanes) > LANES_TOLD else ""
-    raise Failure(
-        Exit.REFUSED,
-        f"{wish.generation} is behind {wish.active.generation}: {', '.join(lanes[:LANES_TOLD])}{more}; does "
-        f"`scv worker --no-publish --generation {wish.generation}` run? --force does it all the same",
-    )
+    kafka, links = wish.settings.kafka, Lane(link_log(wish.generation), 0)
+    lanes = [Lane(*lane) for lane in lane_ends(kafka, SOURCES)]
+    try:
+        wait_until_level(
+            wish.settings.redis,
+            wish.generation,
+            wish.active.generation,
+            lanes,
+            lambda: lane_ends(kafka, [links.topic])[links].end,
+            seconds,
+        )
+    except PromotionRefused as refused:
+        raise Failure(Exit.REFUSED, f"{refused} --force does it all the same") from None
 
 
 def _say_plan(wish: Wish, force: bool, as_json: bool) -> None:

@@ -8,15 +8,15 @@ Invariants:
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import redis
 
+from eventlog.generations import generations_of, number_of
 from eventlog.topics import Topic, link_log, topic_plan
-from models.catalogue import COMMAND_TOPIC, DOMAIN_TOPICS
+from models.catalogue import SOURCES
 from models.record import Lane
 from models.settings import Settings
 from ops.answers import say, say_json
@@ -25,12 +25,8 @@ from ops.failures import Exit, Failure
 from ops.progress import Progress
 from ops.working import refuse_missing_topics, refuse_unfit_store
 from stores.connection import connect
-from stores.rebuilding import Rebuild, Rebuilds, State
-
-SOURCES = (*DOMAIN_TOPICS, COMMAND_TOPIC)
-LINK_TOPIC = re.compile(r"scv\.g([1-9][0-9]{0,8})\.links")
-# Lanes that one line names.
-LANES_TOLD = 3
+from stores.generations import LANES_TOLD
+from stores.rebuilding import Rebuild, Rebuilds, State, folded_to
 
 
 class Plan(NamedTuple):
@@ -61,19 +57,6 @@ def rebuilds_of(settings: Settings) -> Iterator[Rebuilds]:
         yield Rebuilds(client)
     finally:
         client.close()
-
-
-def number_of(generation: str) -> int:
-    """7 of `g7`."""
-    return int(generation[1:])
-
-
-def generations_of(settings: Settings) -> list[str]:
-    """All generations that have a link log, in order. LogError."""
-    from eventlog.admin import describe_topics
-
-    matches = (LINK_TOPIC.fullmatch(name) for name in describe_topics(settings.kafka))
-    return [f"g{number}" for number in sorted(int(match[1]) for match in matches if match)]
 
 
 def run_rebuild_start(
@@ -124,7 +107,7 @@ def _plan(chosen: Settings, rebuilds: Rebuilds, generation: str | None) -> Plan:
             Exit.REFUSED,
             f"{chosen.redis_shown}: no generation is active yet; the first `scv worker` builds g1",
         )
-    held = generations_of(chosen)
+    held = generations_of(chosen.kafka)
     known = {one: rebuilds.get(one) for one in held}
     if generation is None:
         newer = [one for one in held if known[one] is not None and number_of(one) > number_of(active)]
@@ -167,7 +150,6 @@ def _removed(plan: Plan, rebuilds: Rebuilds) -> dict[Lane, int]:
 
 def _folded(plan: Plan, rebuilds: Rebuilds) -> dict[Lane, int]:
     from stores.keys import Keys
-    from streams.bulk import folded_to
 
     keys, found = Keys(plan.generation), {}
     for lane, (begin, _) in plan.ranges.items():

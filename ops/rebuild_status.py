@@ -9,86 +9,32 @@ Invariants:
 from __future__ import annotations
 
 import time
-from typing import Any, NamedTuple
+from typing import Any
 
+from eventlog.generations import generations_of, number_of
 from eventlog.topics import link_log
+from models.catalogue import SOURCES
 from models.record import Lane
 from models.settings import Settings
 from ops.answers import say, say_json, show
 from ops.configured import settings_with
 from ops.failures import Exit, Failure
 from ops.progress import Progress
-from ops.rebuild_start import SOURCES, generations_of, number_of, rebuilds_of, resume_command
+from ops.rebuild_start import rebuilds_of, resume_command
 from ops.working import refuse_unfit_store
-from stores.rebuilding import Rebuild, Rebuilds, State
-
-
-class LaneStand(NamedTuple):
-    """Where a lane stands: folded up to, assembled up to, and where it ends now."""
-
-    lane: Lane
-    folded: int
-    assembled: int
-    end: int
-
-
-class Stand(NamedTuple):
-    """Where a generation stands. `state`: that of its rebuild, else `live`; `promoted` for the active one."""
-
-    generation: str
-    state: str
-    rebuild: Rebuild | None
-    holder: str | None
-    lanes: list[LaneStand]
-
-    @property
-    def behind(self) -> int:
-        """Records of the log that its profiles do not show yet."""
-        return sum(max(0, one.end - one.assembled) for one in self.lanes)
-
-    @property
-    def eta_seconds(self) -> float | None:
-        """How long the stage in progress still takes at its rate; None when nobody is at it."""
-        rebuild = self.rebuild
-        if rebuild is None or self.holder is None or rebuild.state not in _WORKING or not rebuild.per_second:
-            return None
-        return max(0, rebuild.total - rebuild.done) / rebuild.per_second
-
-
-_WORKING = (State.FOLDING, State.GRAPH, State.ASSEMBLING)
+from stores.generations import WORKING, Stand, stands_of
+from stores.rebuilding import Rebuilds, State
 
 
 def survey(settings: Settings, rebuilds: Rebuilds) -> list[Stand]:
     """Where all generations stand, in order."""
     from eventlog.admin import lane_ends
 
-    held, active = generations_of(settings), rebuilds.active()
+    held, active = generations_of(settings.kafka), rebuilds.active()
     names = sorted({*held, *([active] if active else [])}, key=number_of)
     topics = [*SOURCES, *(link_log(one) for one in held)]
     ends = {Lane(*lane): found.end for lane, found in lane_ends(settings.kafka, topics).items()}
-    return [_stand(settings, rebuilds, name, active, ends) for name in names]
-
-
-def _stand(
-    settings: Settings, rebuilds: Rebuilds, name: str, active: str | None, ends: dict[Lane, int]
-) -> Stand:
-    from stores.progress import read_progress
-    from streams.bulk import folded_to
-
-    rebuild = rebuilds.get(name)
-    lanes = [lane for lane in ends if lane.topic in SOURCES or lane.topic == link_log(name)]
-    found = read_progress(settings.redis, name, lanes)
-    stands = [
-        LaneStand(lane, folded_to(at, 0) if lane.topic in SOURCES else max(at, 0), assembled, ends[lane])
-        for lane, (at, _, assembled) in sorted(found.items())
-    ]
-    if name == active:
-        state = "promoted" if rebuild is not None else "live"
-    else:
-        state = str(rebuild.state) if rebuild is not None else "live"
-        if rebuild is None and rebuilds.shape(name) is None:
-            state = "empty"
-    return Stand(name, state, rebuild, rebuilds.holder(name), stands)
+    return stands_of(settings.redis, rebuilds, names, active, ends)
 
 
 def run_rebuild_status(*, kafka: str | None, redis: str | None, generation: str | None, as_json: bool) -> int:
@@ -137,7 +83,7 @@ def _json(stand: Stand, active: str | None) -> dict[str, Any]:
 def _say(settings: Settings, stand: Stand, active: str | None) -> None:
     mark, rebuild = " (active)" if stand.generation == active else "", stand.rebuild
     line = f"{stand.generation}{mark}: {stand.state}"
-    if rebuild is not None and rebuild.state in _WORKING:
+    if rebuild is not None and rebuild.state in WORKING:
         share = 100 * rebuild.done // max(rebuild.total, 1)
         line += f", {rebuild.done:,} of {rebuild.total:,} ({share} %)"
         if rebuild.paused:
@@ -193,9 +139,9 @@ def run_rebuild_pause(
     settings = settings_with(kafka=kafka, redis=redis)
     refuse_unfit_store(settings)
     with rebuilds_of(settings) as rebuilds:
-        name = unfinished(rebuilds, generations_of(settings), generation)
+        name = unfinished(rebuilds, generations_of(settings.kafka), generation)
         rebuild = rebuilds.get(name)
-        if rebuild is None or rebuild.state not in _WORKING:
+        if rebuild is None or rebuild.state not in WORKING:
             raise Failure(Exit.REFUSED, f"{name} is not being built; there is nothing to pause")
         rebuilds.update(name, paused=paused)
         holder = rebuilds.holder(name)
@@ -255,6 +201,6 @@ def _refuse_drop(settings: Settings, rebuilds: Rebuilds, generation: str) -> Non
     if (holder := rebuilds.holder(generation)) is not None:
         raise Failure(Exit.REFUSED, f"{generation}: a process is at it ({holder}); stop it first")
     if rebuilds.shape(generation) is None and rebuilds.get(generation) is None:
-        if generation in generations_of(settings):
+        if generation in generations_of(settings.kafka):
             return
         raise Failure(Exit.NOT_FOUND, f"no generation {generation}; `scv rebuild status` lists them")

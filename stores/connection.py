@@ -93,7 +93,7 @@ def check_server(client: redis.Redis) -> None:
 def claim_generation(client: redis.Redis, generation: str, shape: str) -> None:
     """Make the generation known; StoreUnfit when its parts have another shape.
 
-    Readers do not see it by that: `streams.promotions` makes it the active one.
+    Readers do not see it by that: `eventlog.promotions` makes it the active one.
     """
     keys = Keys(generation)
     client.set(keys.shape, shape, nx=True)

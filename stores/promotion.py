@@ -2,29 +2,19 @@
 
 Invariants:
 - It never goes back: a move to a smaller number writes nothing.
-- It is a copy of the last promotion in `scv.generations`; `streams.promotions` moves it, and nobody else.
+- It is a copy of the last promotion in `scv.generations`; `eventlog.promotions` moves it, and nobody else.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.resources import files
-from typing import Any, NamedTuple
+from typing import Any
 
+from models.promotion import Active, parse_active
 from stores.connection import asking, connect
 from stores.keys import ACTIVE, Keys
-
-
-class Active(NamedTuple):
-    """The generation that readers see, and the number of its promotion."""
-
-    generation: str
-    promotion: int
-
-
-def parse_active(stored: bytes) -> Active:
-    """What `g7 13` says."""
-    generation, promotion = stored.decode().split()
-    return Active(generation, int(promotion))
 
 
 class ActivePointer:
@@ -54,3 +44,13 @@ class ActivePointer:
     def close(self) -> None:
         """Let go of the connection."""
         self._client.close()
+
+
+@contextmanager
+def open_pointer(url: str) -> Iterator[ActivePointer]:
+    """The pointer of a store, while the block lasts."""
+    pointer = ActivePointer(url)
+    try:
+        yield pointer
+    finally:
+        pointer.close()

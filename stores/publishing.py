@@ -14,10 +14,10 @@ from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import Any, NamedTuple
 
+from models.promotion import Active, parse_active
 from projections.snapshot import PublishedVersion, Told
 from stores.connection import asking, connect
 from stores.keys import ACTIVE, Keys
-from stores.promotion import Active, parse_active
 from stores.reading import GenerationView, StoredProfile
 from stores.store import StoreAway
 

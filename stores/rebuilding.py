@@ -24,6 +24,8 @@ from stores.keys import ACTIVE, Keys
 HELD_SECONDS = 15
 # UNLINK hands the memory to another thread; so many keys cost the server about a tenth of a millisecond.
 KEYS_AT_ONCE = 500
+# -1 and -2 mean something else as checkpoints.
+_FOLDING = -3
 
 
 class State(StrEnum):
@@ -38,6 +40,18 @@ class State(StrEnum):
 
 # Profiles are whole from here on.
 READABLE = (State.FOLLOWING,)
+
+
+def folding_at(offset: int) -> int:
+    """The checkpoint of a lane that is folded in bulk, and is up to this offset."""
+    return _FOLDING - offset
+
+
+def folded_to(next_offset: int | None, begin: int) -> int:
+    """Up to where a lane with this checkpoint is folded, in bulk or not."""
+    if next_offset is None:
+        return begin
+    return next_offset if next_offset >= 0 else max(begin, _FOLDING - next_offset)
 
 
 class Rebuild(msgspec.Struct):

@@ -20,6 +20,7 @@ from typing import NamedTuple
 from models.link import wire_link_fact
 from models.record import Lane, Record
 from projections.parts import Part, unpack
+from stores.rebuilding import folded_to, folding_at
 from stores.store import Commit, PartWrite, Store
 from streams.assembler import Outlet
 from streams.cache import PartCache
@@ -31,8 +32,6 @@ WINDOW_RECORDS = 65_536
 WINDOW_BYTES = 64 * 2**20
 # Calls of one round trip: a few megabytes on the wire.
 CALLS_AT_ONCE = 16
-# -1 and -2 mean something else as checkpoints.
-_FOLDING = -3
 
 Read = Callable[[Lane, int, int], Iterable[list[Record]]]
 
@@ -48,18 +47,6 @@ class LaneFold(NamedTuple):
     begin: int
     end: int
     window_records: int = WINDOW_RECORDS
-
-
-def folding_at(offset: int) -> int:
-    """The checkpoint of a lane that is folded in bulk, and is up to this offset."""
-    return _FOLDING - offset
-
-
-def folded_to(next_offset: int | None, begin: int) -> int:
-    """Up to where a lane with this checkpoint is folded, in bulk or not."""
-    if next_offset is None:
-        return begin
-    return next_offset if next_offset >= 0 else max(begin, _FOLDING - next_offset)
 
 
 class BulkFolder:

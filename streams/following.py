@@ -15,9 +15,8 @@ from collections.abc import Iterator
 from eventlog.admin import lane_ends
 from eventlog.reading import read_batches
 from models.catalogue import CHANGES_TOPIC
-from models.promotion import FIRST_NUMBER
+from models.promotion import FIRST_NUMBER, Active
 from models.record import Record
-from stores.promotion import Active
 from stores.publishing import Walk
 from streams.publisher import LanePublisher, read_notice
 

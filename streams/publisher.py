@@ -22,8 +22,10 @@ import msgspec
 from confluent_kafka import TopicPartition
 
 from eventlog.errors import LogError
+from eventlog.promotions import PromotionsLost
 from eventlog.transactions import Entry, TransactionalProducer
 from models.catalogue import CHANGES_TOPIC, GENERATIONS_TOPIC, PROFILES_TOPIC
+from models.promotion import Active
 from models.record import Lane
 from projections.assembling import DOCUMENT_ORDER
 from projections.snapshot import (
@@ -35,11 +37,9 @@ from projections.snapshot import (
     wire_snapshot,
 )
 from stores.keys import ACTIVE
-from stores.promotion import Active
 from stores.publishing import FeedEntry, Found, Known, LaneState, PublishingStore, Walk
 from stores.reading import LIVE
 from stores.store import StoreAway
-from streams.promotions import PromotionsLost
 
 # A profile takes 8 kB, so some hundreds of them; one that is full of the longest names takes megabytes.
 PORTION_BYTES_MAX = 8 * 1024 * 1024

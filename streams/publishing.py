@@ -26,14 +26,15 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message,
 
 from eventlog.admin import describe_topics
 from eventlog.errors import LogError, LogUnavailable, ReadFailed
+from eventlog.promotions import heal
 from eventlog.topics import PUBLISHER_GROUP
 from eventlog.transactions import RIGHTS, Fenced, NoCoordinator, TransactionalProducer, refuses
 from models.catalogue import CHANGES_TOPIC, GENERATIONS_TOPIC
 from models.settings import Settings
+from stores.promotion import open_pointer
 from stores.publishing import PublishingStore
 from stores.store import StoreAway
 from streams.following import Follower
-from streams.promotions import heal, open_pointer
 from streams.publisher import LanePublisher, Notice, lanes_by_partition, read_notice
 from streams.restoring import TopicRecreated, restore
 

@@ -29,10 +29,10 @@ from models.settings import Settings
 from projections.assembling import Labels
 from projections.folding import Projection
 from projections.reducers import Configuration
-from stores.rebuilding import Rebuild, Rebuilds, State
+from stores.rebuilding import Rebuild, Rebuilds, State, folded_to
 from stores.redis_store import RedisStore
 from streams.assembler import Assembler, Outlet
-from streams.bulk import BulkFolder, LaneFold, folded_to
+from streams.bulk import BulkFolder, LaneFold
 from streams.cache import PartCache
 from streams.crew import Crew, Perform
 from streams.folder import Folder

@@ -16,14 +16,14 @@ import msgspec
 
 from eventlog.admin import lane_ends
 from eventlog.errors import LogError
+from eventlog.promotions import PromotionsLost
 from eventlog.reading import read_batches
 from models.catalogue import CHANGES_TOPIC, GENERATIONS_TOPIC, PROFILES_TOPIC
+from models.promotion import Active
 from models.record import Lane, Record
 from projections.snapshot import Told, read_snapshot
-from stores.promotion import Active
 from stores.publishing import FeedEntry, LaneState, PublishingStore
 from stores.store import StoreAway
-from streams.promotions import PromotionsLost
 
 _log = logging.getLogger("scv.publisher")
 

@@ -18,6 +18,7 @@ import redis
 from eventlog.dead_letters import SettledOffsets
 from eventlog.errors import LogError, LogUnavailable
 from eventlog.producing import LogProducer
+from eventlog.promotions import begin
 from eventlog.topics import link_log, worker_group
 from models.catalogue import COMMAND_TOPIC, DOMAIN_TOPICS
 from models.record import Lane
@@ -26,6 +27,7 @@ from projections.assembling import Labels
 from projections.folding import Projection
 from projections.reducers import Configuration
 from stores.connection import StoreUnfit, check_server, claim_generation, connect
+from stores.promotion import open_pointer
 from stores.redis_store import RedisStore
 from stores.store import StoreAway
 from streams.app import EXIT_AWAY, EXIT_FAILED, StreamSettings, build_app
@@ -36,7 +38,6 @@ from streams.identity_writer import IdentityWriter
 from streams.lane_watch import WatchedWorker
 from streams.lane_worker import FoldingWorker
 from streams.metrics import MetricsUnavailable, WorkerMetrics, serve
-from streams.promotions import begin, ensure_begun, open_pointer
 from streams.routing import RoutingWorker
 from streams.stage_clock import AWAY, StageClock, TimedOutlet, TimedStore
 
@@ -54,7 +55,10 @@ def lane_worker(settings: Settings, point: Callable[[str], None] = lambda _: Non
     folding_clock, identity_clock = StageClock(), StageClock()
 
     def begun() -> None:
-        ensure_begun(settings.kafka, settings.redis, settings.generation)
+        # Of the log nothing is asked while the store has a pointer.
+        with open_pointer(settings.redis) as pointer:
+            if pointer.read() is None:
+                begin(settings.kafka, pointer, settings.generation)
 
     def store(clock: StageClock) -> TimedStore:
         return TimedStore(

@@ -6,6 +6,8 @@ Guarantees:
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 
@@ -41,6 +43,47 @@ def letter(world: KafkaWorld, page: Page) -> None:
     expect(page.locator("#letter pre")).to_be_visible()
 
 
+def redrive(world: KafkaWorld, page: Page) -> None:
+    """Somebody who may correct events does."""
+    well(world, page)
+    shown = page.locator('#latest li:has-text("wrong_shape")').first
+    shown.get_by_role("button", name="Inspect").click()
+    page.get_by_text("Redrive: write it again").click()
+    page.get_by_label("Corrected", exact=True).check()
+    text = page.locator("textarea")
+    text.fill(text.input_value().replace('"49.90"', "4990"))
+    page.locator("#ways [name=reason]").first.fill("the shop wrote text")
+    page.get_by_role("button", name="Only check").click()
+    expect(page.locator("#answer")).to_contain_text("It is right")
+    page.locator("#answer").scroll_into_view_if_needed()
+
+
+def _rebuild(world: KafkaWorld, *words: str) -> subprocess.Popen[bytes]:
+    where = ["--kafka", world.kafka, "--redis", world.redis]
+    return subprocess.Popen([sys.executable, "-m", "ops.cli", "rebuild", "start", *words, *where])
+
+
+def rebuild(world: KafkaWorld, page: Page) -> None:
+    """Another generation is built, slowly, beside the one that readers see."""
+    well(world, page)
+    building = _rebuild(world, "--execute", "--no-follow", "--throttle", "2000")
+    try:
+        shown = page.get_by_role("article", name="g2")
+        expect(shown).to_contain_text("Time left", timeout=60_000)
+        shown.scroll_into_view_if_needed()
+    finally:
+        building.terminate()
+        building.wait()
+
+
+def promote(world: KafkaWorld, page: Page) -> None:
+    """It is whole; somebody is about to let readers see it."""
+    assert _rebuild(world, "--execute", "--no-follow").wait() == 0
+    well(world, page)
+    page.get_by_role("button", name="Promote g2").click(timeout=60_000)
+    page.locator("#change [name=reason]").fill("delivered orders")
+
+
 def behind(world: KafkaWorld, page: Page) -> None:
     """More comes than is folded."""
     page.goto(f"{world.url}/ops")
@@ -69,6 +112,9 @@ def store_away(world: KafkaWorld, page: Page) -> None:
 OPS_PICTURES: tuple[tuple[str, Callable[[KafkaWorld, Page], None], bool, int, int], ...] = (
     ("ops-well", well, False, 1280, 1000),
     ("ops-letter", letter, True, 1280, 1000),
+    ("ops-redrive", redrive, False, 1280, 1000),
+    ("ops-rebuild", rebuild, False, 1280, 800),
+    ("ops-promote", promote, True, 1280, 800),
     ("ops-narrow", well, False, 400, 1400),
     ("ops-behind", behind, True, 1280, 760),
     ("ops-no-worker", no_worker, False, 1280, 760),

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import requests
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from api.keys import SCOPES, create_key
 from eventlog.admin import create_topics
@@ -30,7 +30,7 @@ from eventlog.topics import COMMANDS, link_log
 from models.catalogue import DOMAIN_TOPICS, topic_of
 from ops.installation import Installation
 from stores.embedded import EmbeddedStore
-from tests.desk_world import DeskWorld
+from tests.desk_world import DeskWorld, violations
 
 START_SECONDS = 60.0
 KINDS: tuple[tuple[str, dict[str, Any]], ...] = (
@@ -43,6 +43,8 @@ KINDS: tuple[tuple[str, dict[str, Any]], ...] = (
 
 class OpsWorld(DeskWorld):
     """An installation and a browser. `keys`: `all`, `ops` (that alone), `desk` (an agent's)."""
+
+    redis: str
 
     def __init__(self, url: str, kafka: str, key_file: Path, browser: Browser) -> None:
         self.url, self.kafka, self.key_file, self.browser = url, kafka, key_file, browser
@@ -90,6 +92,20 @@ def _event(wire_type: str, subject: str, **data: Any) -> bytes:
     return json.dumps(event).encode()
 
 
+def accessible(page: Page) -> None:
+    """No finding of axe-core, in light and in dark."""
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        assert (scheme, violations(page)) == (scheme, [])
+    page.emulate_media(color_scheme="light")
+
+
+def opened(world: OpsWorld, page: Page) -> None:
+    """The page is open, and all is well."""
+    page.goto(f"{world.url}/ops")
+    expect(page.locator("#sentence")).to_have_text("All 34 lanes are up to date.")
+
+
 @contextmanager
 def ops_world() -> Iterator[OpsWorld]:
     """What `scv up` starts, with nobody in it."""
@@ -101,6 +117,7 @@ def ops_world() -> Iterator[OpsWorld]:
         installation.wait_for_lanes((*DOMAIN_TOPICS, COMMANDS, link_log("g1")))
         key_file = installation._http.directory / "keys.json"
         with OpsWorld(installation.http, installation.settings.kafka, key_file, browser) as world:
+            world.redis = installation.settings.redis
             yield world
         browser.close()
 
@@ -138,5 +155,5 @@ def kafka_world() -> Iterator[KafkaWorld]:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         stack.callback(browser.close)
         world = KafkaWorld(f"http://{HOST}:{port}", broker.bootstrap, folder / "keys.json", browser)
-        world.workers, world.store = workers, store
+        world.workers, world.store, world.redis = workers, store, store.url
         yield stack.enter_context(world)

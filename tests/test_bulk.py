@@ -18,10 +18,11 @@ from projections.parts import Part
 from projections.reducers import Configuration
 from stores.embedded import EmbeddedStore
 from stores.keys import Keys
+from stores.rebuilding import folded_to, folding_at
 from stores.redis_store import RedisStore
 from stores.store import Loaded
 from streams import bulk
-from streams.bulk import BulkFolder, LaneFold, folded_to, folding_at, windows
+from streams.bulk import BulkFolder, LaneFold, windows
 from streams.cache import PartCache
 from streams.folder import Folder, prefixes
 from tests import servers

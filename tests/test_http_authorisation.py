@@ -23,6 +23,8 @@ EVENT = {
 }  # fmt: skip
 PAIR = {"subject": "crm:4711", "other": "shop:88", "actor": "E-7", "reason": "asked"}
 DECISION = {"actor": "E-7", "reason": "asked"}
+# Readers see the first generation, and there is no other.
+SEEN = {**DECISION, "number": 1}
 # Once it is discarded, a letter is neither redriven nor discarded again: each has its own.
 LETTER, DISCARDED = "billing.events-0@0", "billing.events-0@1"
 OPEN = {("get", "/livez"), ("get", "/readyz")}
@@ -50,6 +52,9 @@ ENDPOINTS: dict[tuple[str, str], tuple[str, dict[str, Any], int]] = {
     ("post", "/v1/dead-letters/{position}:discard"): ("ops", {"json": DECISION}, 200),
     ("get", "/metrics"): ("ops", {}, 200),
     ("get", "/v1/ops/state"): ("ops", {}, 200),
+    ("get", "/v1/ops/rebuild"): ("ops", {}, 200),
+    ("post", "/v1/ops/rebuild/promote"): ("ops", {"json": {**SEEN, "generation": "g1"}}, 409),
+    ("post", "/v1/ops/rebuild/rollback"): ("ops", {"json": SEEN}, 409),
     ("get", "/v1/stream"): ("profile:read", {"params": {"profile": ADA}, "stream": True}, 200),
 }  # fmt: skip
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from api import bodies, examples, ops_bodies
+from api import bodies, examples, ops_bodies, rebuild_bodies
 from api.app import create_app
 from api.keys import SCOPES
 from api.problems import CODES, Problem
@@ -95,6 +95,11 @@ def test_examples_are_what_the_models_say() -> None:
         (bodies.PairRequest, examples.PAIR),
         (bodies.CommandAnswer, examples.COMMAND),
         (ops_bodies.OpsState, examples.OPS_STATE),
+        (rebuild_bodies.RebuildState, rebuild_bodies.REBUILD),
+        (rebuild_bodies.PromoteRequest, rebuild_bodies.PROMOTE),
+        (rebuild_bodies.RollbackRequest, rebuild_bodies.ROLLBACK),
+        (rebuild_bodies.PromotedAnswer, rebuild_bodies.PROMOTED),
+        (rebuild_bodies.PromotedAnswer, rebuild_bodies.ROLLED_BACK),
     ):
         model.model_validate(example)
     bodies.ProblemDocument.model_validate(Problem("forbidden", "x", scope="ops").document("r"))

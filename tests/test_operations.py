@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from typing import Any
 
 import pytest
 
-from api.dead_letters import Tally, WholeHeader, WholeLetter
 from api.history import SAMPLES_MAX, History, Sample
 from api.letter_shown import shown_detail, shown_pointer, shown_record
 from api.ops_bodies import (
@@ -20,8 +18,10 @@ from api.ops_bodies import (
     PublishingState,
 )
 from api.overall import Facts, duration, overall
+from eventlog.dead_letters import Tally
 from models.careful import read
-from models.dead_letter import Fault
+from models.dead_letter import Fault, Reason
+from models.letters import Letter, Position
 from models.record import Lane
 
 # 2026-03-01T12:04:20Z
@@ -60,7 +60,11 @@ def letters(*tallies: tuple[str, int]) -> LettersState:
     return LettersState(
         held=held,
         counted=held,
+        open=held,
+        redriven=0,
+        discarded=0,
         complete=True,
+        older=False,
         last_hour=sum(count for _, count in tallies),
         tallies=told,
         latest=[],
@@ -145,7 +149,7 @@ def test_what_else_is_worth_knowing_is_a_note_each_and_nothing_good_takes_a_bad_
     assert told.sentence == "1 of 2 lanes has no worker."
     assert told.notes == [
         "Nobody has looked at sales.events-1 for 20 s.",
-        "In the last hour 7 records have become dead letters, 5 of them: unknown_type in sales.events.",
+        "7 dead letters of the last hour are open, 5 of them: unknown_type in sales.events.",
         "Nobody publishes: up to 1 change notice waits.",
     ]
     # Who publishes is not known of a broker that is away, or does not tell.
@@ -200,17 +204,19 @@ def test_letters_of_the_last_hour_are_counted_by_the_minute() -> None:
         tally.add(at * minute)
     assert (tally.count, tally.last_ms, tally.last_hour(119 * minute)) == (120, 119 * minute, 60)
     assert tally.last_hour(149 * minute) == 30 and tally.last_hour(300 * minute) == 0
+    for at in (0, 119):
+        tally.remove(at * minute)
+    assert (tally.count, tally.last_hour(119 * minute)) == (118, 59)
 
 
 SECRET = "needle"
 
 
-def letter(value: bytes | None, key: bytes | None = b"crm:4711", **more: Any) -> WholeLetter:
-    wire = [None if raw is None else base64.b64encode(raw).decode() for raw in (key, value)]
-    return WholeLetter(
-        reason="wrong_shape", topic="sales.events", partition=0, offset=7, key_base64=wire[0],
-        value_base64=wire[1], **more,
-    )  # fmt: skip
+def letter(
+    value: bytes | None, key: bytes | None = b"crm:4711", headers: Any = (), omitted_bytes: int = 0
+) -> Letter:
+    fault = Fault(Reason.WRONG_SHAPE, "", "")
+    return Letter(Position(SALES, 7), fault, 0, key, value, headers, omitted_bytes)
 
 
 @pytest.mark.parametrize(
@@ -229,7 +235,7 @@ def letter(value: bytes | None, key: bytes | None = b"crm:4711", **more: Any) ->
 )
 @pytest.mark.parametrize("key", [b"email:needle@x.org", b"needle", b"\xffneedle", b"phone:4930needle", None])
 def test_a_masked_record_shows_its_shape_and_no_word_of_it(value: bytes, key: bytes | None) -> None:
-    headers = [WholeHeader("X-needle", base64.b64encode(b"needle").decode()), WholeHeader("ce_id", None)]
+    headers = (("X-needle", b"needle"), ("ce_id", None))
     shown = shown_record(letter(value, key, headers=headers), personal=False)
     assert shown.masked and "needle" not in str(shown).lower()
     assert "needle" in str(shown_record(letter(value, key), personal=True)) or value.startswith(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
 import threading
 import time
@@ -13,9 +12,10 @@ from typing import Any
 
 import pytest
 
-from api import operations
-from api.dead_letters import DeadLetters
+from api import letter_counts, operations
+from api.letter_counts import LetterCounts
 from eventlog.admin import create_topics
+from eventlog.dead_letters import LetterIndex
 from eventlog.embedded import EmbeddedBroker
 from eventlog.producing import LogProducer
 from eventlog.topics import DEAD_LETTERS
@@ -58,6 +58,7 @@ def served(
 ) -> Iterator[tuple[HttpWorld, LookupWorld, EmbeddedBroker, EmbeddedStore]]:
     """A server that looks five times a second, beside a view that was folded in March."""
     monkeypatch.setattr(operations, "EVERY_SECONDS", 0.2)
+    monkeypatch.setattr(letter_counts, "EVERY_SECONDS", 0.2)
     monkeypatch.setattr(operations, "FRESH_SECONDS", 1.0)
     monkeypatch.setattr(serving, "ANSWER_SECONDS", 0.5)
     with EmbeddedStore() as store:
@@ -140,11 +141,9 @@ def test_dead_letters_are_counted_as_they_come_repeats_once_and_another_topic_fr
     world, _, broker, _ = served
     assert until(lambda: (told := state(world)["dead_letters"])["complete"] and told)["held"] == 0
     read: list[int] = []
-    follower = world.services.dead_letters._follower
-    hear = follower._heard
-    monkeypatch.setattr(
-        follower, "_heard", lambda found: (read.extend(one.offset() for one in found), hear(found))
-    )
+    index = world.services.letters
+    add = index._add
+    monkeypatch.setattr(index, "_add", lambda record: (read.append(record.offset), add(record)))
     write(world.kafka, letter(1), letter(2), letter(1), letter(3, Reason.NOT_JSON, "billing.events"), b"{}")
     told = until(lambda: (told := state(world)["dead_letters"])["held"] == 5 and told)
     assert (told["counted"], told["last_hour"]) == (3, 3)
@@ -154,9 +153,20 @@ def test_dead_letters_are_counted_as_they_come_repeats_once_and_another_topic_fr
     ]
     assert [one["offset"] for one in told["latest"]] == [3, 2, 1]
     assert "Byron" not in json.dumps(told), "faults are masked in lists, whoever asks"
-    assert "In the last hour 3 records have become dead letters, 2 of them" in str(state(world)["overall"])
+    assert "3 dead letters of the last hour are open, 2 of them" in str(state(world)["overall"])
     write(world.kafka, letter(4))
     until(lambda: state(world)["dead_letters"]["counted"] == 4)
+    # Settled over HTTP, it is counted as such at once.
+    said = {"actor": "E-7", "reason": "a test"}
+    assert world.post("/v1/dead-letters/sales.events-1@2:discard", said).status_code == 200
+    told = state(world)["dead_letters"]
+    assert (told["counted"], told["open"], told["discarded"], told["last_hour"]) == (4, 3, 1, 3)
+    assert [one["offset"] for one in told["latest"]] == [4, 3, 1]
+    assert [(one["reason"], one["count"]) for one in told["tallies"]] == [
+        ("unknown_type", 2),
+        ("not_json", 1),
+    ]
+    until(lambda: state(world)["history"]["dead_letters"][-1] == 3)
     assert read == [0, 1, 2, 3, 4, 5], "nothing is read twice, however often somebody asks"
     # Another topic of this name: the counts are its own.
     broker.stop()
@@ -175,17 +185,18 @@ def test_a_letter_is_shown_masked_or_whole_by_the_key_and_audited_either_way(ser
     write(world.kafka, letter(1))
     until(lambda: state(world)["dead_letters"]["counted"] == 1)
 
-    def open_letter(key: str, place: str = "0") -> Any:
+    def open_letter(key: str, place: str = "sales.events-1@1") -> Any:
         cookie = {"Cookie": f"scv_session={world.keys[key]}~E-7"}
         return world.get(f"/ops/letters/{place}", None, headers=cookie)
 
     masked, whole = open_letter("ops"), open_letter("all")
     assert masked.status_code == whole.status_code == 200
     assert "Byron" not in masked.text and "text of 9" in masked.text and "Masked" in masked.text
-    assert whole.text.count("Ada Byron") == 2 and "Masked" not in whole.text
-    for place in ("1", "x", "-1", "9" * 30, "%D9%A1"):
-        nothing = open_letter("ops", place)
-        assert (nothing.status_code, nothing.json()["code"]) == (404, "not_found")
+    assert whole.text.count("Ada Byron") == 3 and "Masked" not in whole.text
+    nothing = open_letter("ops", "sales.events-1@2")
+    assert (nothing.status_code, nothing.json()["code"]) == (404, "unknown_dead_letter")
+    for place in ("1", "x", "sales.events-1@" + "9" * 30, "sales.events-1@%D9%A1"):
+        assert (open_letter("ops", place).status_code) == 422, place
     audited = [one for one in world.audited() if one["type"] == "scv.dead_letter_read"]
     assert [(one["subject"], one["data"]["masked"], one["data"]["actor"]) for one in audited] == [
         ("sales.events-1@1", True, "E-7"),
@@ -194,19 +205,18 @@ def test_a_letter_is_shown_masked_or_whole_by_the_key_and_audited_either_way(ser
     assert "Byron" not in "\n".join(world.log.lines)
 
 
-def test_only_the_newest_letters_of_a_long_topic_are_counted(
-    embedded_broker: EmbeddedBroker, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("api.dead_letters.COUNTED_MAX", 5)
+def test_only_the_newest_letters_of_a_long_topic_are_counted(embedded_broker: EmbeddedBroker) -> None:
     empty_broker(embedded_broker.bootstrap)
     create_topics(embedded_broker.bootstrap, 1)
     write(embedded_broker.bootstrap, *map(letter, range(12)))
-    letters = DeadLetters(embedded_broker.bootstrap)
+    index = LetterIndex(embedded_broker.bootstrap, 5)
+    letters = LetterCounts(index)
     try:
-        counted = until(lambda: (found := letters.counted()).complete and found)
-        assert counted.held == 12 and counted.counted == 5
-        assert [one.offset for one in counted.latest] == [11, 10, 9, 8, 7]
-        found = asyncio.run(letters.read(0))
-        assert found is not None and base64.b64decode(found.key_base64 or "") == b"crm:4711"
+        asyncio.run(letters.look())
+        counted = letters.counted()
+        assert (counted.held, counted.counted, counted.complete, counted.older) == (12, 5, True, True)
+        assert [one.place for one in counted.latest] == [11, 10, 9, 8, 7]
+        found = list(index.letters(counted.latest))
+        assert [one.position.offset for one in found] == [7, 8, 9, 10, 11] and found[0].key == b"crm:4711"
     finally:
         letters.close()

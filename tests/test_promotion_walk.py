@@ -14,6 +14,7 @@ import pytest
 from eventlog.admin import lane_ends
 from eventlog.apache import ApacheBroker
 from eventlog.embedded import EmbeddedBroker
+from eventlog.promotions import PromotionsLost, heal, promote, roll_back
 from eventlog.topics import CHANGES
 from models.identifiers import customer_id
 from models.published import TombstoneHeaders
@@ -24,7 +25,6 @@ from stores.embedded import DebianRedis, EmbeddedStore
 from stores.keys import ACTIVE
 from stores.promotion import ActivePointer
 from streams import following, publishing
-from streams.promotions import PromotionsLost, heal, promote, roll_back
 from streams.publishing import publish
 from tests import servers
 from tests.lane_recorder import SESSION_TIMEOUT_SECONDS, wait_until

@@ -17,17 +17,7 @@ import pytest
 from eventlog.admin import create_topics, delete_topics
 from eventlog.errors import LogError
 from eventlog.producing import LogProducer
-from eventlog.reading import read_topic
-from eventlog.topics import GENERATIONS, SALES, topic_plan
-from models.promotion import PROMOTED, ROLLED_BACK
-from models.record import Lane
-from models.schemas import promotion_schema
-from models.settings import Settings
-from stores.connection import claim_generation, connect
-from stores.embedded import EmbeddedStore
-from stores.promotion import Active, ActivePointer
-from streams.promotions import (
-    PromotionRefused,
+from eventlog.promotions import (
     PromotionsLost,
     begin,
     heal,
@@ -35,6 +25,15 @@ from streams.promotions import (
     promotions,
     roll_back,
 )
+from eventlog.reading import read_topic
+from eventlog.topics import GENERATIONS, SALES, topic_plan
+from models.promotion import PROMOTED, ROLLED_BACK, Active, PromotionRefused
+from models.record import Lane
+from models.schemas import promotion_schema
+from models.settings import Settings
+from stores.connection import claim_generation, connect
+from stores.embedded import EmbeddedStore
+from stores.promotion import ActivePointer
 from streams.worker import lane_worker, prepare_store
 from tests import servers
 
@@ -45,7 +44,7 @@ WHO = {"actor": "ada", "reason": "new sections"}
 KILLED = """
 import os, signal, sys
 from stores.promotion import ActivePointer
-from streams.promotions import promote
+from eventlog.promotions import promote
 kafka, redis, where = sys.argv[1:]
 point = lambda name: os.kill(os.getpid(), signal.SIGKILL) if name == where else None
 promote(kafka, ActivePointer(redis), "g2", 1, actor="ada", reason="new sections", point=point)

@@ -17,6 +17,7 @@ from confluent_kafka.admin import AdminClient
 from eventlog.admin import describe_topics
 from eventlog.apache import ApacheBroker
 from eventlog.embedded import EmbeddedBroker
+from eventlog.promotions import promotions
 from eventlog.reading import read_topic
 from eventlog.topics import CHANGES, DEAD_LETTERS, MERGES, link_log
 from models.identifiers import customer_id
@@ -24,7 +25,6 @@ from ops import cli
 from ops.failures import Exit
 from stores.embedded import DebianRedis, EmbeddedStore
 from stores.rebuilding import Rebuilds, State
-from streams.promotions import promotions
 from tests import servers
 from tests.rebuild_world import Following, assert_same, fill, held, kinds, records_of, settings_for
 

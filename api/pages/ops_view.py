@@ -165,12 +165,10 @@ def _rate(state: OpsState) -> Figure:
 def _letters(state: OpsState) -> Figure:
     letters = state.dead_letters
     if letters.held is None:
-        return Figure(
-            "Dead letters", NOT_KNOWN, "in the last hour", "The topic could not be read yet", "faint"
-        )
-    tone = "warn" if letters.last_hour else "good"
+        return Figure("Dead letters", NOT_KNOWN, "open", "The topic could not be read yet", "faint")
+    tone = "warn" if letters.open else "good"
     return Figure(
-        "Dead letters", f"{letters.last_hour:,}", "in the last hour", f"{letters.held:,} in all", tone
+        "Dead letters", f"{letters.open:,}", "open", f"{letters.last_hour:,} of the last hour", tone
     )
 
 
@@ -288,12 +286,15 @@ def _counted(state: OpsState) -> str:
     letters = state.dead_letters
     if letters.held is None:
         return "The topic scv.dead-letters could not be read yet."
-    if not letters.complete:
-        return f"Still counting: {letters.counted:,} so far."
-    if not letters.held:
+    if not letters.counted:
         return "No record was ever refused."
-    if letters.counted == letters.held:
-        return f"All {plural(letters.held, 'letter')}."
-    return (
-        f"The newest {letters.counted:,} of {letters.held:,} records of scv.dead-letters; repeats count once."
-    )
+    told = [
+        f"{letters.open:,} of {plural(letters.counted, 'letter')} {'is' if letters.open == 1 else 'are'} open"
+    ]
+    told += [
+        f"{count:,} {'was' if count == 1 else 'were'} {word}"
+        for count, word in ((letters.redriven, "redriven"), (letters.discarded, "discarded"))
+        if count
+    ]
+    older = " Older ones were not counted." if letters.older else ""
+    return f"{', '.join(told)}.{older}"

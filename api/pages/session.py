@@ -20,7 +20,7 @@ from starlette.responses import RedirectResponse, Response
 from api.pages.rendering import page
 from api.problems import Problem
 from api.profiles import ACTOR
-from api.routing import Caller, DirectRoute, caller_with, header_of, media_type_of, read_body
+from api.routing import BODY_BYTES_MAX, Caller, DirectRoute, caller_with, header_of, media_type_of, read_body
 
 router = APIRouter(route_class=DirectRoute)
 
@@ -79,12 +79,12 @@ def from_here(request: Request) -> None:
         raise Problem("forbidden", "this is for the pages of this server; programs use /v1")
 
 
-async def read_form(request: Request) -> dict[str, str]:
+async def read_form(request: Request, limit: int = BODY_BYTES_MAX) -> dict[str, str]:
     """The fields of a form, the last one of each name; empty ones are left out. Problem."""
     if media_type_of(request) != _FORM:
         raise Problem("unsupported_media_type", f"send {_FORM}")
     try:
-        pairs = parse_qsl((await read_body(request)).decode(), max_num_fields=_FIELDS_MAX)
+        pairs = parse_qsl((await read_body(request, limit)).decode(), max_num_fields=_FIELDS_MAX)
     except ValueError:
         raise Problem("invalid_request", "the form must be UTF-8, with few fields") from None
     return {name: value.strip() for name, value in pairs if value.strip()}

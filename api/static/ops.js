@@ -5,8 +5,9 @@
   const poll = document.getElementById("poll");
   const pause = document.getElementById("pause");
   const gone = document.getElementById("gone");
-  const dialog = document.getElementById("letter");
-  const inside = document.getElementById("letter-inside");
+  const dialogs = [...document.querySelectorAll("dialog")];
+  // What is told of a dialog's own content, and what is asked of the server for it, belongs to that dialog.
+  const dialogOf = (element) => element?.closest("dialog") ?? dialogs[0];
   let answeredAt = new Date();
   const paused = () => pause.getAttribute("aria-pressed") === "true";
 
@@ -26,7 +27,9 @@
   const beingRead = (part) => {
     const selection = getSelection();
     const selected = selection && !selection.isCollapsed && part.contains(selection.anchorNode);
-    return selected || part.closest("details[data-still][open]") || part.contains(document.activeElement);
+    // What moves all the time goes on moving: the button that has the focus is there again afterwards.
+    const focused = !("moves" in part.dataset) && part.contains(document.activeElement);
+    return selected || part.closest("details[data-still][open]") || focused;
   };
 
   document.addEventListener("htmx:oobBeforeSwap", (event) => {
@@ -64,20 +67,48 @@
     }
     let said = "The server does not answer. Try again in a moment.";
     try { said = JSON.parse(event.detail.xhr.responseText).detail; } catch { /* nothing came */ }
-    inside.textContent = said;
-    dialog.showModal();
+    const dialog = dialogOf(event.detail.target);
+    dialog.querySelector(".inside").textContent = said;
+    if (!dialog.open) dialog.showModal();
   };
   for (const name of ["htmx:responseError", "htmx:sendError", "htmx:timeout"]) document.addEventListener(name, lost);
 
+  // Refusals are pages, too: they stand beside the form, and what was typed stays.
+  document.addEventListener("htmx:beforeSwap", (event) => {
+    const { xhr } = event.detail;
+    if (!event.target.closest("dialog") || !(xhr.getResponseHeader("content-type") || "").startsWith("text/html")) return;
+    event.detail.shouldSwap = true;
+    event.detail.isError = false;
+  });
+
+  document.addEventListener("scv:settled", (event) => {
+    const { position, word } = event.detail;
+    const mark = document.querySelector(`[data-mark="${CSS.escape(position)}"]`);
+    if (mark) mark.textContent = word;
+    htmx.trigger(poll, "now");
+  });
+
+  document.addEventListener("scv:changed", () => htmx.trigger(poll, "now"));
+
   document.addEventListener("htmx:afterSwap", (event) => {
-    if (event.target === inside && !dialog.open) dialog.showModal();
+    const dialog = event.target.closest("dialog");
+    if (dialog && !dialog.open) dialog.showModal();
+    else if (event.target.id === "change-inside") event.target.querySelector(".notice").focus();
+    // Where the forms were is the answer; who used them is there, too.
+    if (event.target.id === "become") event.target.querySelector(".notice").focus();
     if (event.target.id === "latest") {
       document.getElementById("newer").replaceChildren();
       const first = event.target.querySelector("button");
       if (first) first.focus();
     }
   });
-  dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
+  for (const dialog of dialogs) {
+    dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
+    // The button that opened it may be gone by then.
+    dialog.addEventListener("close", () => {
+      if (document.activeElement === document.body) document.getElementById("generations-title").focus();
+    });
+  }
 
   retitle();
 })();

@@ -22,9 +22,9 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Protocol
 
 from eventlog.errors import LogError, LogUnavailable, ProduceFailed, ReadFailed
 from eventlog.producing import LogProducer
@@ -36,33 +36,33 @@ from models.promotion import (
     PROMOTED,
     REASON_MAX,
     ROLLED_BACK,
+    Active,
     Kind,
     Promotion,
+    PromotionRefused,
     those_that_count,
     wire_promotion,
 )
-from stores.promotion import Active, ActivePointer
 
 BEGUN_BY = "scv worker"
 BEGUN_WHY = "the first generation"
 
 
-class PromotionRefused(Exception):
-    """Nothing was promoted; the message says why, and what to do."""
+class Pointer(Protocol):
+    """What says in the store which generation readers see: `stores.promotion.ActivePointer`."""
+
+    def read(self) -> Active | None:
+        """What it says; None where nothing is stored."""
+
+    def move(self, to: Active) -> bool:
+        """Make it say this, unless it says a later promotion already."""
+
+    def holds(self, generation: str) -> bool:
+        """Whether the store has such a generation."""
 
 
 class PromotionsLost(LogError):
     """The store knows of a promotion that the topic has not: it was made anew, and a person must decide."""
-
-
-@contextmanager
-def open_pointer(url: str) -> Iterator[ActivePointer]:
-    """The pointer of a store, while the block lasts."""
-    pointer = ActivePointer(url)
-    try:
-        yield pointer
-    finally:
-        pointer.close()
 
 
 def promotions(bootstrap: str) -> list[Promotion]:
@@ -73,7 +73,7 @@ def promotions(bootstrap: str) -> list[Promotion]:
         raise LogUnavailable(str(failed)) from None
 
 
-def heal(bootstrap: str, pointer: ActivePointer) -> Active | None:
+def heal(bootstrap: str, pointer: Pointer) -> Active | None:
     """Make the pointer say what the topic says, and give it; None when nothing was ever promoted.
 
     StoreAway, LogUnavailable. PromotionsLost when the pointer is ahead of the topic.
@@ -81,7 +81,7 @@ def heal(bootstrap: str, pointer: ActivePointer) -> Active | None:
     return _healed(bootstrap, pointer)[1]
 
 
-def _healed(bootstrap: str, pointer: ActivePointer) -> tuple[list[Promotion], Active | None]:
+def _healed(bootstrap: str, pointer: Pointer) -> tuple[list[Promotion], Active | None]:
     # The pointer first: it can only be behind what the topic says afterwards.
     stored = pointer.read()
     history = promotions(bootstrap)
@@ -100,7 +100,7 @@ def _healed(bootstrap: str, pointer: ActivePointer) -> tuple[list[Promotion], Ac
     return history, last
 
 
-def begin(bootstrap: str, pointer: ActivePointer, generation: str) -> Active:
+def begin(bootstrap: str, pointer: Pointer, generation: str) -> Active:
     """What readers see: as the topic says, or, if nothing was ever promoted, from now on this generation."""
     history, active = _healed(bootstrap, pointer)
     if not history:
@@ -112,16 +112,9 @@ def begin(bootstrap: str, pointer: ActivePointer, generation: str) -> Active:
     return active
 
 
-def ensure_begun(bootstrap: str, url: str, generation: str) -> None:
-    """`begin`, if the store at `url` has no pointer; else nothing is asked of the log."""
-    with open_pointer(url) as pointer:
-        if pointer.read() is None:
-            begin(bootstrap, pointer, generation)
-
-
 def promote(
     bootstrap: str,
-    pointer: ActivePointer,
+    pointer: Pointer,
     generation: str,
     expected_number: int,
     *,
@@ -140,7 +133,7 @@ def promote(
 
 def roll_back(
     bootstrap: str,
-    pointer: ActivePointer,
+    pointer: Pointer,
     expected_number: int,
     *,
     actor: str,
@@ -153,7 +146,7 @@ def roll_back(
 
 def _promote(
     bootstrap: str,
-    pointer: ActivePointer,
+    pointer: Pointer,
     generation: str | None,
     expected: int,
     kind: Kind,
