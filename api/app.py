@@ -155,7 +155,7 @@ class _Around:
 
     def _note(self, scope: Scope, status: int, request_id: str, seconds: float) -> None:
         method = scope["method"] if scope["method"] in _METHODS else "other"
-        route = getattr(scope.get("route"), "path", "-")
+        route = getattr(scope.get("route"), "path_format", "-")
         code = scope.get("scv.code", "-")
         assert code == "-" or code in CODES
         services: Services = scope["app"].state.services

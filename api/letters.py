@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 import msgspec
 from fastapi import APIRouter, Request
+from starlette.convertors import StringConvertor, register_url_convertor
 from starlette.responses import Response
 
 from api.letter_bodies import (
@@ -47,8 +48,19 @@ from projections.redriving import event_in
 
 router = APIRouter(route_class=DirectRoute)
 
+
+class _PositionConvertor(StringConvertor):
+    """Without a colon: with one, `GET …/{position}` would answer for the path of `…/{position}:redrive`."""
+
+    regex = "[^/:]+"
+
+
+register_url_convertor("position", _PositionConvertor())
+
 _JSON = "application/json"
 LIMIT_DEFAULT, LIMIT_MAX = 50, 500
+# Kafka's own.
+TOPIC_CHARACTERS_MAX = 249
 # An event, and what is said of it.
 BODY_BYTES_MAX = RECORD_BYTES_MAX + 64 * 1024
 VALUE_CHARACTERS_MAX = 100_000
@@ -60,7 +72,7 @@ POSITION_PARAMETER = {
 ACTOR_HEADERS = tuple(one for one in HEADERS if one["name"].startswith("X-"))
 _QUERY = (
     ("reason", "Those of this reason.", {"type": "string", "enum": [*Reason]}),
-    ("topic", "Those of records of this topic.", {"type": "string", "maxLength": 249}),
+    ("topic", "Those of records of this topic.", {"type": "string", "maxLength": TOPIC_CHARACTERS_MAX}),
     ("from", "Logged at or after this instant.", {"type": "string", "format": "date-time"}),
     ("to", "Logged before this instant.", {"type": "string", "format": "date-time"}),
     ("settled", "`true`: also those that were redriven or discarded.", {"type": "boolean"}),
@@ -104,7 +116,7 @@ async def list_dead_letters(request: Request, caller: Caller) -> Response:
 
 
 @endpoint(
-    router, "GET", "/v1/dead-letters/{position}",
+    router, "GET", "/v1/dead-letters/{position:position}",
     scope="ops", summary="A dead letter with its record", tag="dead letters",
     parameters=(POSITION_PARAMETER, *ACTOR_HEADERS),
     problems=("invalid_request", "unknown_dead_letter", "audit_unavailable", "log_unavailable"),
@@ -123,7 +135,7 @@ async def get_dead_letter(request: Request, caller: Caller) -> Response:
 
 
 @endpoint(
-    router, "POST", "/v1/dead-letters/{position}:redrive",
+    router, "POST", "/v1/dead-letters/{position:position}:redrive",
     scope="ops", summary="Write a dead letter again", tag="dead letters",
     parameters=(POSITION_PARAMETER,),
     takes=Takes({_JSON: ({"$ref": "#/components/schemas/RedriveRequest"}, REDRIVE)}),
@@ -142,7 +154,7 @@ async def redrive_dead_letter(request: Request, caller: Caller) -> Response:
 
 
 @endpoint(
-    router, "POST", "/v1/dead-letters/{position}:discard",
+    router, "POST", "/v1/dead-letters/{position:position}:discard",
     scope="ops", summary="Say that nothing is to become of a dead letter", tag="dead letters",
     parameters=(POSITION_PARAMETER,),
     takes=Takes({_JSON: ({"$ref": "#/components/schemas/DiscardRequest"}, DISCARD)}),
@@ -192,6 +204,11 @@ def _asked(request: Request) -> tuple[Asked, int, int | None]:
             raise ValueError
         return int(text)
 
+    def topic(text: str) -> str:
+        if len(text) > TOPIC_CHARACTERS_MAX:
+            raise ValueError
+        return text
+
     def truth(text: str) -> bool:
         return {"true": True, "false": False}[text]
 
@@ -205,7 +222,7 @@ def _asked(request: Request) -> tuple[Asked, int, int | None]:
     instants = "an instant as 2026-03-01T10:42:07Z"
     asked = Asked(
         read("reason", Reason, f"one of {', '.join(Reason)}"),
-        query.get("topic"),
+        read("topic", topic, f"the name of a topic, of at most {TOPIC_CHARACTERS_MAX} characters"),
         read("from", instant, instants),
         read("to", instant, instants),
         bool(read("settled", truth, "true or false")),

@@ -196,6 +196,11 @@ def test_what_is_not_there_or_not_said_is_a_problem(http: HttpWorld, log: Letter
     for place, code in (("sales.events-0@12345", "unknown_dead_letter"), ("rubbish", "invalid_request")):
         assert http.get(f"/v1/dead-letters/{place}").json()["code"] == code
         assert act(http, place, "discard", WHO)[1]["code"] == code
+    assert http.get(f"/v1/dead-letters?topic={'t' * 250}").json()["parameter"] == "topic"
+    # What is a name for writing is not one for reading.
+    for verb in ("redrive", "discard"):
+        refused = http.get(f"/v1/dead-letters/{position}:{verb}")
+        assert (refused.status_code, refused.headers["Allow"]) == (405, "POST")
     for body in ({}, {"actor": "E-7"}, {**WHO, "reason": " "}, {**WHO, "more": 1}):
         assert act(http, position, "discard", body)[0] == 422
     deep: Any = json.loads("[" * 400 + "]" * 400)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 import requests
 
 from api.keys import create_key
+from eventlog.producing import LogProducer
 from eventlog.topics import COMMANDS, link_log
 from models.catalogue import DOMAIN_TOPICS
 from models.identifiers import customer_id
@@ -18,7 +21,7 @@ from tests.http_world import EventStream
 
 # What no masked reader, no log line and no stream may show. Written nowhere else in this installation.
 PERSONAL = (
-    "Adelheid", "Quastenbach", "1985-12-10", "adelheid.q", "quasten.example", "30901820", "901820",
+    "Adelheid", "Quastenbach", "1985-12-10", "adelheid.q", "quasten.example", "4077163552", "77163552",
     "Nadelweg", "10999", "Zwickelstadt", "CARD-778899", "migraine", "left-handed", "Ring mother",
     "the courier was rude", "divorce", "token=s3cret", "17:00-20:00", "pills", "because she said so",
 )  # fmt: skip
@@ -45,10 +48,16 @@ class Client:
         self.heard: list[str] = []
         self._session = requests.Session()
 
-    def ask(self, method: str, path: str, body: Any = None, **headers: str) -> requests.Response:
+    def sign_in(self) -> None:
+        """Open the pages, as a browser does."""
+        self._session.cookies.set("scv_session", self.key)
+
+    def ask(
+        self, method: str, path: str, body: Any = None, *, form: dict[str, str] | None = None, **headers: str
+    ) -> requests.Response:
         """One request; everything that comes back is kept."""
         sent = {"Authorization": f"Bearer {self.key}"} | {n.replace("_", "-"): v for n, v in headers.items()}
-        answer = self._session.request(method, self.url + path, json=body, headers=sent, timeout=30)
+        answer = self._session.request(method, self.url + path, json=body, data=form, headers=sent, timeout=30)
         self.heard.append(f"{answer.status_code} {answer.headers} {answer.text}")
         return answer
 
@@ -65,7 +74,7 @@ def event(number: int, wire_type: str, subject: str, /, **data: Any) -> dict[str
 
 
 EMAIL = {"type": "email", "value": "adelheid.q@quasten.example", "verified": True}
-PHONE = {"type": "phone", "value": "+49 30 901820"}
+PHONE = {"type": "phone", "value": "+49 40 77163552"}
 HISTORY = [
     event(1, "marketing.profile_updated", SEEN, given_name="Adelheid", family_name="Quastenbach",
           birthdate="1985-12-10",
@@ -83,8 +92,17 @@ HISTORY = [
     event(7, "sales.order_placed", "email:adelheid.q@quasten.example", order_id="O-1", amount_minor=1,
           currency="EUR"),
     event(8, "service.case_opened", SEEN, case_id="C-1",
-          topic="ask adelheid.q@quasten.example or +4930901820"),
+          topic="ask adelheid.q@quasten.example or +494077163552"),
 ]  # fmt: skip
+
+
+def seen(heard: list[str]) -> list[str]:
+    """What is personal there, with what stands around it."""
+    return [
+        text[max(0, at.start() - 80) : at.end() + 80]
+        for text in heard
+        for at in re.finditer("|".join(map(re.escape, PERSONAL)), text)
+    ]
 
 
 def test_what_was_written_is_read_with_its_token_and_so_are_the_merges_it_causes(
@@ -150,8 +168,8 @@ def test_a_masked_reader_sees_nothing_personal_in_any_answer(running: Installati
     assert client.ask("POST", "/v1/profiles:lookup", nobody).json()["unknown"] == ["email:x…@…"]
     wrong = {"identifiers": [{"type": "email", "value": "adelheid.q@quasten.example", "Nadelweg": 1}]}
     assert client.ask("POST", "/v1/profiles:lookup", wrong).status_code == 422
-    for broken in ("/v1/profiles/adelheid.q@quasten.example", "/v1/901820", "/v1/stream?profile=Adelheid",
-                   f"{path}?sections=30901820", f"{path}/timeline?cursor=Adelheid&type=901820"):  # fmt: skip
+    for broken in ("/v1/profiles/adelheid.q@quasten.example", "/v1/77163552", "/v1/stream?profile=Adelheid",
+                   f"{path}?sections=4077163552", f"{path}/timeline?cursor=Adelheid&type=77163552"):  # fmt: skip
         assert client.ask("GET", broken).status_code in (404, 422)
     assert len(client.heard) == 16
     hits = [
@@ -165,6 +183,65 @@ def test_a_masked_reader_sees_nothing_personal_in_any_answer(running: Installati
     assert [word for word in PERSONAL if word not in whole and word != "because she said so"] == []
 
 
+EXPLAINED = (
+    "summary", "identity", "consent", "marketing", "sales", "service", "billing", "traits", "timeline",
+)  # fmt: skip
+
+
+def test_a_masked_reader_sees_nothing_personal_of_the_past_in_explanations_or_on_pages(
+    running: Installation,
+) -> None:
+    client = Client(running, "profile:read", "timeline:read")
+    path = f"/v1/profiles/{customer_id(SEEN)}"
+    read = ["?as_of=2027-01-01", "?known_at=2099-01-01", *(f"/explain/{section}" for section in EXPLAINED)]
+    assert [client.ask("GET", path + one).status_code for one in read] == [200] * len(read)
+    client.ask("GET", f"{path}?as_of=Adelheid&known_at=77163552")
+    client.ask("GET", f"{path}/explain/Adelheid.77163552")
+    page = f"/agent/customers/{customer_id(SEEN)}"
+    client.sign_in()
+    for way in ("/agent", page):
+        assert client.ask("GET", way).status_code == 200
+    missed = client.ask("POST", "/agent/lookup", form={"names": "email:x.adelheid.q@quasten.example"}, Origin=client.url)
+    assert missed.status_code == 200
+    assert len(client.heard) == len(read) + 5
+    # What was asked for last is given back to whoever asked.
+    assert seen(client.heard[:-1]) == []
+    known = Client(running, "profile:read.pii", "timeline:read")
+    whole = "".join(known.ask("GET", path + one).text for one in read)
+    assert [word for word in PERSONAL if word not in whole and word != "because she said so"] == []
+
+
+def test_an_operator_sees_nothing_personal_in_letters_state_metrics_or_pages(running: Installation) -> None:
+    spoilt = [
+        json.dumps(event(90 + number, wire_type, SEEN, **HISTORY[of]["data"], **more)).encode()
+        for number, (wire_type, of, more) in enumerate((
+            ("marketing.profile_updated", 0, {"phone_number": "Adelheid +494077163552"}),
+            ("marketing.profile_updated", 0, {"Adelheid Quastenbach": "Nadelweg 1, 10999 Zwickelstadt"}),
+            ("marketing.profile_updatd", 0, {}),
+        ))
+    ]  # fmt: skip
+    spoilt += [b'{"subject": "Adelheid Quastenbach", "time": "1985-12-10"', b"adelheid.q@quasten.example"]
+    with LogProducer(running.settings.kafka) as producer:
+        for value in spoilt:
+            producer.produce("marketing.events", b"email:adelheid.q@quasten.example", value)
+    client = Client(running, "ops")
+    deadline = time.monotonic() + 60
+    while (told := client.ask("GET", "/v1/dead-letters").json())["total"] < len(spoilt):
+        assert time.monotonic() < deadline, told
+    for letter in told["letters"]:
+        assert client.ask("GET", f"/v1/dead-letters/{letter['position']}").status_code == 200
+    for way in ("/v1/ops/state", "/metrics", "/readyz"):
+        assert client.ask("GET", way).status_code == 200
+    client.sign_in()
+    while "marketing.events" not in (shown := client.ask("GET", "/ops/letters")).text:
+        assert time.monotonic() < deadline, shown.text
+    for way in re.findall(r'hx-get="(/ops/letters/[^"]+)"', shown.text):
+        assert client.ask("GET", way).status_code == 200
+    for way in ("/ops", "/ops/live"):
+        assert client.ask("GET", way).status_code == 200
+    assert seen(client.heard) == []
+
+
 def test_no_line_of_the_log_and_no_audit_record_has_anything_personal(running: Installation) -> None:
     from tests.http_world import records
 
@@ -172,8 +249,8 @@ def test_no_line_of_the_log_and_no_audit_record_has_anything_personal(running: I
     client = Client(running, "profile:read", "profile:reveal", "events:write")
     reveal = {"fields": ["phone"], "reason": "callback"}
     shown = client.ask("POST", f"/v1/profiles/{customer_id(SEEN)}/reveal", reveal, X_Actor="E-7")
-    assert shown.json()["fields"] == {"phone_number": "+4930901820"}
-    client.ask("GET", "/v1/profiles/Adelheid?q=901820", X_Purpose="Adelheid Quastenbach")
+    assert shown.json()["fields"] == {"phone_number": "+494077163552"}
+    client.ask("GET", "/v1/profiles/Adelheid?q=77163552", X_Purpose="Adelheid Quastenbach")
     client.ask("POST", "/v1/events", event(9, "sales.none", "Adelheid Quastenbach"))
     log = running._http.log_path.read_text()
     audited = json.dumps(records(running.settings.kafka, "scv.audit"))

@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 
 from eventlog.embedded import EmbeddedBroker
+from eventlog.topics import SALES
 from models.identifiers import customer_id
 from stores.embedded import EmbeddedStore
 from tests.http_world import HttpWorld
+from tests.letter_world import LetterWorld, order
 from tests.replay_world import ReplayWorld
 
 pytestmark = pytest.mark.campaign
@@ -28,6 +30,10 @@ def test_no_made_up_request_finds_anything_that_the_document_does_not_say(tmp_pa
         for subject in ("crm:4711", "crm:4712"):
             replayed.folded.tell("marketing.profile_updated", subject, "phone:+4930901820", given_name="Ada")
         replayed.settle()
+        log = LetterWorld(broker.bootstrap)
+        log.write(*((SALES, b"crm:4711", order(f"O-{number}", "49,90")) for number in range(5)))
+        buried = log.bury(SALES)
+        assert len(buried) == 5
         world = HttpWorld(broker.bootstrap, store.url, tmp_path)
         try:
             # The process of replays may take longer to start than schemathesis waits.
@@ -45,6 +51,9 @@ def test_no_made_up_request_finds_anything_that_the_document_does_not_say(tmp_pa
                         if one["name"] in ("customer_id", "profile"):
                             one["schema"] = {"type": "string", "enum": [customer_id("crm:4711")]}
                             one.pop("example", None)
+                        if one["name"] == "position":
+                            one["schema"] = {"type": "string", "enum": buried}
+                            one["example"] = buried[0]
                     operation["parameters"] = told
             # A stream does not end.
             del document["paths"]["/v1/stream"]
