@@ -144,6 +144,20 @@ def roll_back(
     return _promote(bootstrap, pointer, None, expected_number, ROLLED_BACK, actor, reason, point)
 
 
+def promote_anew(bootstrap: str, pointer: Pointer, generation: str, *, actor: str, reason: str) -> Promotion:
+    """Publish everybody of the active generation again, under a new number: its profiles say something else.
+
+    A rollback leads where it led before. PromotionRefused when another one is active; else as `promote`.
+    """
+    active = heal(bootstrap, pointer)
+    if active is None or active.generation != generation:
+        raise PromotionRefused(f"{generation} is not active, so nobody was told of it")
+    said = actor, reason
+    return _promote(
+        bootstrap, pointer, generation, active.promotion, PROMOTED, *said, lambda _: None, anew=True
+    )
+
+
 def _promote(
     bootstrap: str,
     pointer: Pointer,
@@ -153,6 +167,8 @@ def _promote(
     actor: str,
     reason: str,
     point: Callable[[str], None],
+    *,
+    anew: bool = False,
 ) -> Promotion:
     _refuse_unsaid(actor, reason)
     history, active = _healed(bootstrap, pointer)
@@ -168,11 +184,12 @@ def _promote(
     target = generation if generation is not None else history[-1].previous
     if target is None:
         raise PromotionRefused(f"{active.generation} is the first generation: there is none to roll back to")
-    if target == active.generation:
+    if target == active.generation and not anew:
         raise PromotionRefused(f"{target} is active already")
     if not pointer.holds(target):
         raise PromotionRefused(f"there is no generation {target} in Redis; build it first")
-    wanted = _attempt(expected + 1, target, active.generation, kind, actor, reason)
+    before = history[-1].previous if anew else active.generation
+    wanted = _attempt(expected + 1, target, before, kind, actor, reason)
     point("before record")
     _append(bootstrap, wanted)
     point("between record and pointer")

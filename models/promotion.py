@@ -53,6 +53,8 @@ def parse_active(stored: bytes) -> Active:
 class Promotion(NamedTuple):
     """One promotion that counts. `previous`: the generation that was active before; None for the first.
 
+    One of the generation that is active already publishes everybody anew, and keeps `previous`.
+
     `at_ms` is the record's log time in milliseconds since 1970 (UTC); `record_id` tells it from all others.
     """
 

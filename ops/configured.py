@@ -7,6 +7,7 @@ Invariants:
 
 from __future__ import annotations
 
+import getpass
 import os
 import tomllib
 from pathlib import Path
@@ -41,3 +42,11 @@ def settings_with(**chosen: Any) -> Settings:
             f"setting {name} ({Settings.model_config['env_prefix']}{name.upper()}): {first['msg']}, "
             f"not {str(first['input'])[:60]!r}; docs/settings.md explains each",
         ) from None
+
+
+def login() -> str:
+    """Whoever runs this command; empty where the system does not know."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return ""

@@ -8,7 +8,6 @@ Guarantees:
 
 from __future__ import annotations
 
-import getpass
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ops.answers import say, say_json
-from ops.configured import settings_with
+from ops.configured import login, settings_with
 from ops.failures import Exit, Failure
 from ops.letters import chosen, position_named, read_index
 from ops.progress import Progress
@@ -121,18 +120,11 @@ def run_discard(
 
 
 def _decider(actor: str | None, reason: str | None) -> Decider:
-    name = (actor if actor is not None else _login()).strip()
+    name = (actor if actor is not None else login()).strip()
     if not name:
         raise Failure(Exit.USAGE, "--actor: say who decides, as E-7")
     at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     return Decider(name, (reason or "").strip() or None, at)
-
-
-def _login() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return ""
 
 
 def corrections(file: Path) -> dict[Position, bytes]:

@@ -8,7 +8,6 @@ Invariants:
 
 from __future__ import annotations
 
-import getpass
 from typing import NamedTuple
 
 from eventlog.generations import generations_of
@@ -18,7 +17,7 @@ from models.promotion import Active, PromotionRefused
 from models.record import Lane
 from models.settings import Settings
 from ops.answers import say, say_json
-from ops.configured import settings_with
+from ops.configured import login, settings_with
 from ops.failures import Exit, Failure
 from ops.rebuild_start import rebuilds_of
 from ops.rebuild_status import unfinished
@@ -62,7 +61,9 @@ def run_rebuild_promote(
             raise Failure(Exit.REFUSED, "no generation is active yet; the first `scv worker` builds g1")
         name = _before(settings) if back else unfinished(rebuilds, generations_of(settings.kafka), generation)
         verb = "rollback" if back else "promote"
-        wish = Wish(settings, active, name, back, actor or _login(), reason or f"scv rebuild {verb}")
+        wish = Wish(
+            settings, active, name, back, actor or login() or "unknown", reason or f"scv rebuild {verb}"
+        )
         refuse_unfinished(rebuilds, name, active.generation)
         if not force:
             _wait_until_level(wish, wait_seconds if execute else 0.0)
@@ -83,13 +84,6 @@ def run_rebuild_promote(
         say(f"Keep workers of both:  scv worker --generation {done.generation}")
         say("Back again:  scv rebuild rollback --execute")
     return Exit.OK
-
-
-def _login() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):
-        return "unknown"
 
 
 def _before(settings: Settings) -> str:

@@ -75,6 +75,11 @@ class Keys:
         return f"{self.prefix}shape"
 
     @property
+    def reassembling(self) -> str:
+        """String: the configuration by which profiles are being derived again, until subscribers are told."""
+        return f"{self.prefix}reassembling"
+
+    @property
     def rebuild(self) -> str:
         """Hash: how far the rebuild of this generation is; `stores.rebuilding`."""
         return f"{self.prefix}rebuild"

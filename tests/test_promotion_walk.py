@@ -14,9 +14,10 @@ import pytest
 from eventlog.admin import lane_ends
 from eventlog.apache import ApacheBroker
 from eventlog.embedded import EmbeddedBroker
-from eventlog.promotions import PromotionsLost, heal, promote, roll_back
+from eventlog.promotions import PromotionsLost, heal, promote, promote_anew, roll_back
 from eventlog.topics import CHANGES
 from models.identifiers import customer_id
+from models.promotion import PromotionRefused
 from models.published import TombstoneHeaders
 from models.rules import Blocked, IdentityRules
 from models.schemas import snapshot_schema
@@ -120,6 +121,30 @@ def quick(embedded_store: EmbeddedStore) -> Iterator[PromotingWorld]:
         world = PromotingWorld(broker.bootstrap, embedded_store.url)
         yield world
         world.close()
+
+
+def test_what_was_derived_again_without_a_version_of_its_own_reaches_subscribers(
+    quick: PromotingWorld,
+) -> None:
+    before = held(quick.assert_published("g1"))
+    key = quick.world.view.store.keys.profile(customer_id(ADA))
+    quick.world.view.client.hset(key, "traits", b'{"derived":"otherwise"}')
+    quick.world.publish()
+    assert held(quick.told()) == before, "a version that was published is not published again"
+    promote_anew(quick.world.bootstrap, quick.pointer, "g1", **WHO)
+    quick.world.follow()
+    after = held(quick.assert_published("g1"))
+    assert after != before
+    # A rollback leads where it led before: from the first generation nowhere.
+    with pytest.raises(PromotionRefused, match="none to roll back to"):
+        quick.roll_back()
+    quick.promote(2)
+    promote_anew(quick.world.bootstrap, quick.pointer, "g2", **WHO)
+    with pytest.raises(PromotionRefused, match="not active"):
+        promote_anew(quick.world.bootstrap, quick.pointer, "g1", **WHO)
+    quick.roll_back(4)
+    quick.world.follow()
+    quick.assert_published("g1")
 
 
 def test_after_a_promotion_and_after_a_rollback_subscribers_have_what_readers_see(

@@ -10,6 +10,7 @@ import pytest
 import redis
 
 from eventlog.embedded import EmbeddedBroker
+from eventlog.promotions import promotions
 from models import settings as models_settings
 from ops import cli
 from ops.failures import Exit
@@ -78,5 +79,10 @@ def test_a_change_of_what_derives_reaches_every_profile_though_it_was_killed_on_
         assert 0 < half < len(before)
         code, answer = reassemble(capsys, kafka, url, "--execute")
         assert (code, answer["otherwise"], answer["left"]) == (Exit.OK, len(before) - half, 0)
+        assert answer["promotion"] == 2, "publishers are to publish everybody again"
+        last = promotions(kafka)[-1]
+        assert (last.number, last.generation, last.previous) == (2, "g1", None)
+        assert config in last.reason
+        assert reassemble(capsys, kafka, url, "--execute")[1]["promotion"] is None, "once"
     assert metas(url) == {key: (version, config) for key, (version, _) in before.items()}
     assert held(url, "g1") == whole
