@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from api.freshness import Lag
+from api.generations import Rebuilding
 from api.masking import masked
 from api.pages import wrap_up
 from api.pages.alerts import ALERTS_MAX, alerts, next_step
@@ -271,5 +272,8 @@ def test_a_caller_is_verified_by_two_facts_and_no_contradiction(ada: dict[str, A
     ],
 )
 def test_freshness_has_one_word_for_each_way_to_be_old(lag: Lag, state: str, word: str) -> None:
+    rebuilding = Rebuilding("g2", "graph", 62)
     told = freshness(lag)
+    beside = freshness(lag, rebuilding)
+    assert beside == (told if state == "stale" else {**told, "word": "Live · Rebuilding 62 %"})
     assert (told["state"], told["word"]) == (state, word) and bool(told["said"]) == (state == "stale")

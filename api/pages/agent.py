@@ -28,7 +28,7 @@ from api.masking import mask_given_name
 from api.pages import past, wrap_up
 from api.pages.asking import is_one_of_ours, names_of
 from api.pages.desk import desk_of
-from api.pages.live import PageStream, ended, freshness
+from api.pages.live import PageStream, ended, freshness_now
 from api.pages.reasons import why_of
 from api.pages.rendering import page
 from api.pages.session import page_endpoint, read_form
@@ -55,7 +55,7 @@ REASONS = ("Call back", "Verify the caller", "Correct a mistake", "Send somethin
 @page_endpoint(router, "GET", "/agent", scope="profile:read", whole=True)
 async def agent_page(request: Request, caller: Caller) -> Response:
     """The page, with nobody on it yet."""
-    return page("agent.html", caller=caller, fresh=freshness(caller.services.lags.lag), reasons=REASONS)
+    return page("agent.html", caller=caller, fresh=freshness_now(caller.services), reasons=REASONS)
 
 
 @page_endpoint(router, "POST", "/agent/lookup", scope="profile:read")

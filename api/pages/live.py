@@ -15,8 +15,10 @@ from typing import Any
 from starlette.responses import Response
 
 from api.freshness import Lag
+from api.generations import Rebuilding
 from api.problems import Problem
 from api.routing import Caller
+from api.services import Services
 from api.signals import SignalWatch
 from api.streaming import CustomerStream, event_text
 from stores.reading import StoredProfile
@@ -27,15 +29,22 @@ LATE_SECONDS = 2
 NOBODY = StoredProfile("", "", "", "", {})
 
 
-def freshness(lag: Lag) -> dict[str, str]:
+def freshness_now(services: Services) -> dict[str, str]:
+    """How fresh the view is at this moment."""
+    return freshness(services.lags.lag, services.generations.rebuilding())
+
+
+def freshness(lag: Lag, rebuilding: Rebuilding | None = None) -> dict[str, str]:
     """How fresh the view is: a badge, a sentence for when it is not, and `fresh` or `stale`.
 
-    The sentence holds no figures: it is read aloud whenever it changes.
+    The sentence holds no figures: it is read aloud whenever it changes. A rebuild goes on beside what is
+    seen: a live view is live all the same, and of a late one it matters more that it is late.
     """
     seconds = round(lag.lag_seconds or 0)
     # A moment behind is how live looks while events flow.
     if lag.status == "live" or (lag.status == "behind" and seconds < LATE_SECONDS):
-        return {"state": "fresh", "word": "Live", "said": ""}
+        beside = f" · Rebuilding {rebuilding.percent} %" if rebuilding else ""
+        return {"state": "fresh", "word": f"Live{beside}", "said": ""}
     if lag.status == "behind":
         count = lag.lag_records or 0
         events = "1 event" if count == 1 else f"{count:,} events"
@@ -67,7 +76,7 @@ class PageStream(CustomerStream):
         told, silent_seconds = {}, BEAT_SECONDS
         try:
             while not services.changes.ended and services.keys.holds(self._caller.key):
-                words = freshness(services.lags.lag)
+                words = freshness_now(services)
                 if words != told or silent_seconds >= BEAT_SECONDS:
                     told, silent_seconds = words, 0.0
                     yield event_text("freshness", "", words)
