@@ -19,6 +19,7 @@ PERSON, PROGRAM = "person", "program"
 # Strength classes, weakest first: (kind, strength of the type). Tuples compare as the page orders them.
 BY_PROGRAM, UNVERIFIED, VERIFIED, BY_PERSON = 0, 1, 2, 3
 RELATED_MAX = 20
+STATUSES_MAX = 200
 # Raw edges of a component, for each node that it may have.
 EDGES_PER_NODE = 8
 # Before every fact: what is erased up to here takes nothing away.
@@ -311,10 +312,16 @@ class Reference:
         )
 
     def _statuses(self, mine: Set) -> dict[Name, str]:
-        outside = {(s, i) for s, i in self.edges if s in mine and i not in mine}
-        found = {i: "rejected" for _, i in outside}
-        shared = {i: "shared" for s, i in outside & self.stated if i in self.shared}
-        return found | shared
+        """Of a customer with more than these the first by member and name are told, and no others."""
+        found: dict[Name, str] = {}
+        for subject in sorted(mine & self.subjects):
+            for outside in sorted(i for s, i in self.edges if s == subject and i not in mine):
+                shared = outside in self.shared and (subject, outside) in self.stated
+                if shared or outside not in found:
+                    found[outside] = "shared" if shared else "rejected"
+                if len(found) == STATUSES_MAX:
+                    return found
+        return found
 
     def _related(self, mine: Set) -> tuple[tuple[Name, str], ...]:
         found = set()

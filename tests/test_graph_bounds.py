@@ -6,11 +6,12 @@ import random
 
 import msgspec
 
-from models.bounds import EDGE_FACTS_MAX
+from models.bounds import EDGE_FACTS_MAX, STATUSES_MAX
 from models.link import LinkFact
 from models.rules import IdentityRules
 from projections.graph import Graph
 from projections.graph_nodes import Edge, MemoryNodes, Node, pack_node, unpack_node
+from tests.graph_oracle import Reference
 
 
 def restated(offsets: list[int]) -> Edge:
@@ -69,3 +70,21 @@ def test_what_is_forgotten_of_an_edge_does_not_outlive_an_erasure() -> None:
     assert [fact.offset for fact in graph.nodes["crm:1"].out["email:a"].facts] == [499]
     graph.apply(LinkFact("crm:1", "sales.events-0", 499, 601, command="erased"), 502)
     assert not graph.nodes["crm:1"].out and not graph.nodes["email:a"].by
+
+
+def test_of_hundreds_of_identifiers_that_link_nobody_the_first_are_told_in_any_order() -> None:
+    rules = IdentityRules(shared_above=1)
+    facts = [
+        LinkFact(subject, "l-0", offset, offset, f"email:{offset % 250:03d}")
+        for offset, subject in enumerate(["crm:1", "crm:2", "crm:3"] * 250)
+    ]
+    facts.append(LinkFact("crm:1", "l-0", 800, 800, "web:9", command="link", actor="clerk"))
+    expected = Reference(facts, rules).placement_of("crm:1")
+    assert expected is not None and len(expected.statuses) == STATUSES_MAX < 250
+    for seed in range(3):
+        graph = Graph(rules, MemoryNodes())
+        random.Random(seed).shuffle(facts)
+        for position, fact in enumerate(facts, 1):
+            graph.apply(fact, position)
+        placed = graph.placement_of("crm:1")
+        assert placed is not None and dict(placed.statuses) == expected.statuses
