@@ -308,7 +308,10 @@ def test_who_has_which_lanes_where_they_end_and_what_waits_to_be_published(
         return sorted(list(one.lanes) for one in seen.workers.members or ())
 
     # A broker that never had a group needs a moment for the first question.
-    look(lambda seen: len(seen.ends) == 2 and seen.workers.members == ())
+    links = Lane(topics.link_log("g1"), 0)
+    seen = look(lambda seen: len(seen.ends) == 3 and seen.workers.members == ())
+    assert seen.generations == ("g1",)
+    assert {*seen.ends} == {*lanes, links}, "the link log of each generation is looked at, too"
     with LogProducer(kafka, client_id="test") as producer:
         for _ in range(7):
             producer.produce("sales.events", b"crm:1", b"{}")
