@@ -19,6 +19,10 @@ from eventlog.errors import LogUnavailable
 Found = TypeVar("Found")
 
 
+class Unanswered(LogUnavailable):
+    """Nobody knows what became of the question: it may have been carried out."""
+
+
 class LogThreads:
     """At most `threads` questions to the log at once; of `most`, the others wait. One more is refused."""
 
@@ -28,7 +32,7 @@ class LogThreads:
         self._asked: set[Future[Any]] = set()
 
     async def ask(self, question: Callable[[], Found]) -> Found:
-        """What the question gives. LogUnavailable when it is refused, or not answered in time."""
+        """What the question gives. LogUnavailable when it is refused, Unanswered when it takes too long."""
         if len(self._asked) >= self._most:
             raise LogUnavailable(f"{len(self._asked)} questions wait for the log already")
         future = self._pool.submit(question)
@@ -39,7 +43,7 @@ class LogThreads:
             async with asyncio.timeout(self._seconds):
                 return await asyncio.wrap_future(future)
         except TimeoutError:
-            raise LogUnavailable(f"the log has not answered in {self._seconds:g} s") from None
+            raise Unanswered(f"the log has not answered in {self._seconds:g} s") from None
 
     def close(self) -> None:
         """Take no more; what runs ends by itself, in the time that its client takes at most."""

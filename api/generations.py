@@ -9,6 +9,7 @@ Invariants:
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +24,8 @@ from stores.generations import WORKING, Stand, stands_of
 from stores.keys import ACTIVE
 from stores.rebuilding import Rebuilds
 from stores.store import StoreAway, StoreBroken
+
+_log = logging.getLogger("scv.http")
 
 EVERY_SECONDS = 5.0
 # The stages of a rebuild count alike: none of them knows how long the others take.
@@ -69,7 +72,10 @@ class GenerationWatch:
     async def run(self) -> None:
         """Look until cancelled."""
         while True:
-            await self.look()
+            try:
+                await self.look()
+            except Exception as failed:  # noqa: BLE001 - whatever it was, the next look is another
+                _log.warning("generations could not be looked at: %s", type(failed).__name__)
             await asyncio.sleep(EVERY_SECONDS)
 
     async def look(self) -> None:

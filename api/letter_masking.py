@@ -1,7 +1,8 @@
 """A dead letter without personal data: what an operator without `profile:read.pii` gets to see.
 
 Invariants:
-- Of an event's data only the names of fields are shown; of its envelope what says where it comes from.
+- Of an event's data only the names of fields are shown; of its envelope what says where it comes from, if it
+  has the form of that.
 - A fault's detail loses what it quotes of the record.
 - What is no JSON object is hidden whole.
 """
@@ -16,10 +17,20 @@ import msgspec
 from api.masking import HIDDEN, mask_subject, scrubbed
 from models.decoding import SUBJECT
 
-# Attributes of the envelope that name systems, types and instants.
-_SHOWN = frozenset({"specversion", "id", "source", "type", "time", "datacontenttype", "dataschema"})
-_HEADERS_SHOWN = frozenset({"content-type", "scv_redriven", *(f"ce_{name}" for name in _SHOWN)})
-_FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}")
+# Attributes of the envelope that name systems, types and instants; in the form that these have.
+_SHOWN = {
+    "specversion": re.compile(r"\d\.\d"),
+    "id": re.compile(r"[A-Za-z0-9_.:@/-]{1,100}"),
+    "source": re.compile(r"[a-z0-9_.:/-]{1,100}"),
+    "type": re.compile(r"[a-z0-9_]{1,40}(\.[a-z0-9_]{1,40}){1,3}"),
+    "time": re.compile(r"[0-9TZtz:. +-]{1,40}"),
+    "datacontenttype": re.compile(r"[a-z0-9.+/-]{1,100}"),
+    "dataschema": re.compile(r"[a-z0-9_.:/-]{1,200}"),
+}
+_HEADERS_SHOWN = {
+    "content-type": "datacontenttype", "scv_redriven": "id", **{f"ce_{name}": name for name in _SHOWN},
+}  # fmt: skip
+_FIELD = re.compile(r"[a-z_][a-z0-9_]{0,63}")
 _QUOTED = re.compile(r"""(['"`]).*\1""", re.DOTALL)
 
 
@@ -44,7 +55,7 @@ def masked_header(name: str, value: str | None) -> dict[str, Any]:
     """A header of the record."""
     lower = name.lower()
     if value is None or lower in _HEADERS_SHOWN:
-        shown = None if value is None else _scrubbed(value)
+        shown = None if value is None else _scrubbed(_formed(_HEADERS_SHOWN[lower], value))
     else:
         shown = masked_key(value) if lower == "ce_subject" else HIDDEN
     return {"name": name if _is_name(name) else HIDDEN, "value": shown}
@@ -59,11 +70,15 @@ def masked_event(event: dict[str, Any]) -> dict[str, Any]:
         elif name == "subject" and isinstance(value, str):
             shown[name] = masked_key(value)
         elif name in _SHOWN and isinstance(value, str):
-            shown[name] = value
+            shown[name] = _formed(name, value)
         else:
             shown[name if _is_name(name) else HIDDEN] = None if value is None else HIDDEN
     found: dict[str, Any] = msgspec.json.decode(scrubbed(msgspec.json.encode(shown)))
     return found
+
+
+def _formed(attribute: str, value: str) -> str:
+    return value if _SHOWN[attribute].fullmatch(value) else HIDDEN
 
 
 def _names(value: Any) -> Any:

@@ -14,8 +14,10 @@ import asyncio
 import contextlib
 import time
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
+from api.asking import Unanswered
 from api.letter_bodies import DiscardRequest
 from api.letter_masking import masked_detail, masked_pointer
 from api.problems import Problem, wrong_parameter
@@ -39,7 +41,7 @@ async def entry_of(caller: Caller, named: str) -> Entry:
     except ValueError:
         raise wrong_parameter("position", "name one as sales.events-5@1042") from None
     index = caller.services.letters
-    await asyncio.to_thread(index.catch_up)
+    await caller.services.letters_read.answer()
     entry = index.get(position)
     if entry is None:
         raise Problem("unknown_dead_letter", "GET /v1/dead-letters lists those there are")
@@ -48,7 +50,8 @@ async def entry_of(caller: Caller, named: str) -> Entry:
 
 async def letter_of(caller: Caller, entry: Entry) -> Letter:
     """The letter with its record. Problem."""
-    letters = await asyncio.to_thread(lambda: list(caller.services.letters.letters([entry])))
+    services = caller.services
+    letters = await services.letters_thread.ask(lambda: list(services.letters.letters([entry])))
     if not letters:
         raise Problem("unknown_dead_letter", "retention has removed its record")
     return letters[0]
@@ -107,7 +110,12 @@ async def _settle(caller: Caller, one: Settling) -> None:
     """Write it, unless somebody was quicker. One at a time: two would shut each other out."""
     async with caller.services.settling:
         try:
-            quicker = await asyncio.to_thread(_settled_now, caller.services.plan.kafka, one)
+            settled = partial(_settled_now, caller.services.plan.kafka, one)
+            quicker = await caller.services.decisions_thread.ask(settled)
+        except Unanswered:
+            raise Problem(
+                "log_unavailable", "Kafka did not answer: whether it was written is not known, look again"
+            ) from None
         except Fenced:
             raise Problem(
                 "log_unavailable", "somebody else settles dead letters at this moment; ask again"

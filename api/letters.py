@@ -10,7 +10,6 @@ Invariants:
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any, TypeVar
@@ -100,7 +99,7 @@ async def list_dead_letters(request: Request, caller: Caller) -> Response:
     """Counts by reason, and a page of letters, those written last first. Settled ones are left out."""
     asked, limit, before = _asked(request)
     index = caller.services.letters
-    await asyncio.to_thread(index.catch_up)
+    await caller.services.letters_read.answer()
     counts = index.counts(asked)
     found = [one for one in index.newest(asked) if before is None or one.place < before]
     body = {

@@ -37,6 +37,8 @@ def point_of(request: Request) -> Point | None:
     found: dict[str, int | None] = {}
     for name in ("as_of", "known_at"):
         given = request.query_params.get(name)
+        if len(request.query_params.getlist(name)) > 1:
+            raise wrong_parameter(name, "given once")
         try:
             found[name] = None if given is None else instant_of(given)
         except (ValueError, OverflowError):

@@ -13,6 +13,7 @@ import contextlib
 from functools import partial
 from typing import NamedTuple, TypeVar
 
+from api.asking import Unanswered
 from api.problems import Problem
 from api.services import Services
 from eventlog.admin import lane_ends
@@ -55,14 +56,14 @@ class Change(NamedTuple):
 
 async def planned(services: Services, wish: Wish) -> Change:
     """What would be so; nothing is changed. Problem `promotion_refused` with the reason."""
-    return await _asked(partial(_planned, services.plan.kafka, services.plan.redis, wish))
+    return await _asked(services, partial(_planned, services.plan.kafka, services.plan.redis, wish))
 
 
 async def carried_out(services: Services, wish: Wish, actor: str, reason: str) -> tuple[Change, Promotion]:
     """Do it, or refuse. Problem `promotion_refused`; `log_unavailable`: nobody knows whether it was done."""
     async with services.promoting:
         done = await _asked(
-            partial(_carried_out, services.plan.kafka, services.plan.redis, wish, actor, reason)
+            services, partial(_carried_out, services.plan.kafka, services.plan.redis, wish, actor, reason)
         )
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(STATE_SECONDS):
@@ -70,12 +71,12 @@ async def carried_out(services: Services, wish: Wish, actor: str, reason: str) -
     return done
 
 
-async def _asked(question: partial[_Answer]) -> _Answer:
+async def _asked(services: Services, question: partial[_Answer]) -> _Answer:
     try:
-        return await asyncio.to_thread(question)
+        return await services.decisions_thread.ask(question)
     except (PromotionRefused, PromotionsLost) as refused:
         raise Problem("promotion_refused", str(refused)) from None
-    except ProduceFailed:
+    except (ProduceFailed, Unanswered):
         raise Problem(
             "log_unavailable",
             "Kafka did not acknowledge it: whether it was promoted is not known, look again",

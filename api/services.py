@@ -9,7 +9,7 @@ Invariants:
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import logging
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -52,6 +52,12 @@ LOG_SECONDS = 6.0
 # The history of merges is read by one thread; a first question of a large one takes some seconds.
 MERGES_WAITING_MAX = 20
 MERGES_SECONDS = 15.0
+# So is the index of dead letters. What operators decide (letters, promotions) is carried out by another one.
+LETTERS_WAITING_MAX = 20
+LETTERS_SECONDS = 15.0
+DECISION_SECONDS = 30.0
+
+_log = logging.getLogger("scv.http")
 
 
 class Plan(NamedTuple):
@@ -88,6 +94,8 @@ class Services:
         asyncio.get_running_loop().set_default_executor(self._threads)
         self.log_threads = LogThreads("scv-log", LOG_THREADS_MAX, LOG_WAITING_MAX, LOG_SECONDS)
         self.merges_thread = LogThreads("scv-merges", 1, MERGES_WAITING_MAX, MERGES_SECONDS)
+        self.letters_thread = LogThreads("scv-letters", 1, LETTERS_WAITING_MAX, LETTERS_SECONDS)
+        self.decisions_thread = LogThreads("scv-decisions", 1, LETTERS_WAITING_MAX, DECISION_SECONDS)
         self.store = ServingReader(plan.redis)
         self.reader = ProfileReader(plan.redis)
         self.log = AcknowledgedProducer(plan.kafka)
@@ -101,6 +109,7 @@ class Services:
         self.changes = ChangeFeed(plan.kafka)
         self.merges = MergeHistory(plan.kafka)
         self.letters = LetterIndex(plan.kafka, COUNTED_MAX)
+        self.letters_read = Shared(lambda: self.letters_thread.ask(self.letters.catch_up))
         self.letter_counts = LetterCounts(self.letters)
         self.settling = asyncio.Lock()
         rules = plan.rules.model_dump()
@@ -116,8 +125,8 @@ class Services:
         """End it all; what was accepted is in the log, or told."""
         for watching in self._watching:
             watching.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await watching
+        # One that ended by a fault of its own keeps nothing else from ending well.
+        await asyncio.gather(*self._watching, return_exceptions=True)
         # A thread that nobody else can keep busy.
         with ThreadPoolExecutor(1, "scv-closing") as closing:
             loop = asyncio.get_running_loop()
@@ -131,10 +140,14 @@ class Services:
                 self.log.close,
                 self.reader.close,
             ):
-                await loop.run_in_executor(closing, end)
+                try:
+                    await loop.run_in_executor(closing, end)
+                except Exception as failed:  # noqa: BLE001 - the others are to end well all the same
+                    _log.error("%s did not end well: %s", end.__qualname__, type(failed).__name__)
         await self.store.close()
         self.log_threads.close()
-        self.merges_thread.close()
+        for threads in (self.merges_thread, self.letters_thread, self.decisions_thread):
+            threads.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def lanes(self, topics: Collection[str]) -> list[Lane]:

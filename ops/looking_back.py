@@ -97,7 +97,11 @@ def opened(settings: Settings, generation: str) -> Replayer:
         shape = client.get(Keys(generation).shape)
     finally:
         client.close()
-    if shape is not None and shape.decode() != settings.shape:
+    if shape is None:
+        raise Failure(
+            Exit.NOT_FOUND, f"there is no generation {generation}; `scv rebuild status` lists what there is"
+        )
+    if shape.decode() != settings.shape:
         raise Failure(
             Exit.REFUSED,
             f"generation {generation} was built with other settings or projections (shape {shape.decode()}, "

@@ -99,6 +99,7 @@ def resume_command(settings: Settings) -> str:
 
 
 def _plan(chosen: Settings, rebuilds: Rebuilds, generation: str | None) -> Plan:
+    from eventlog.promotions import promotions
     from streams.rebuild import ranges_of
 
     active = rebuilds.active()
@@ -111,7 +112,9 @@ def _plan(chosen: Settings, rebuilds: Rebuilds, generation: str | None) -> Plan:
     known = {one: rebuilds.get(one) for one in held}
     if generation is None:
         newer = [one for one in held if known[one] is not None and number_of(one) > number_of(active)]
-        generation = newer[-1] if newer else f"g{max(map(number_of, [active, *held])) + 1}"
+        # A name that readers once saw something by is not given again: a rollback goes by names.
+        told = [one.generation for one in promotions(chosen.kafka)]
+        generation = newer[-1] if newer else f"g{max(map(number_of, [active, *held, *told])) + 1}"
     settings = settings_with(kafka=chosen.kafka, redis=chosen.redis, generation=generation)
     begun = known.get(generation)
     if begun is None and (generation == active or rebuilds.shape(generation) is not None):

@@ -6,6 +6,7 @@ Invariants:
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 
@@ -40,6 +41,8 @@ def _day(days: int) -> str:
     return date.fromordinal(_1970 + days).isoformat()
 
 
+# Seconds may be left out; what else Python reads (weeks, 20260301) is not of this form.
+_RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d([Tt ]\d\d:\d\d(:\d\d(\.\d+)?)?([Zz]|[+-]\d\d:\d\d)?)?", re.ASCII)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -48,6 +51,8 @@ def instant_of(text: str) -> int:
 
     ValueError for anything else.
     """
+    if _RFC_3339.fullmatch(text) is None:
+        raise ValueError("an instant is written as 2026-03-01T10:00:00Z")
     at = datetime.fromisoformat(text)
     if at.tzinfo is None:
         if "T" in text or ":" in text:

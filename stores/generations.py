@@ -110,7 +110,7 @@ def refuse_unfinished(rebuilds: Rebuilds, generation: str, active: str) -> None:
     if generation == active:
         raise PromotionRefused(f"{generation} is active already")
     if rebuild is None and rebuilds.shape(generation) is None:
-        raise NoGeneration(f"{generation} was dropped; `scv rebuild status` lists what there is")
+        raise NoGeneration(f"there is no generation {generation}; `scv rebuild status` lists them")
     if rebuild is not None and rebuild.state not in READABLE:
         raise PromotionRefused(
             f"{generation} is not whole yet ({rebuild.state}); `scv rebuild status` says how far it is"

@@ -59,14 +59,15 @@ class Rebuild(msgspec.Struct):
 
     `links_end`: where the link log ended when all was folded, -1 before. `assembled` of `subjects` are done.
     `done`, `per_second`, `seen_ms`: records or subjects of this stage when the process was last heard of.
+    One that was never rebuilt and is being dropped has a state alone.
     """
 
     state: State
-    begun_ms: int
-    ranges: dict[str, tuple[int, int]]
-    window_records: int
-    shape: str
-    config: str
+    begun_ms: int = 0
+    ranges: dict[str, tuple[int, int]] = {}
+    window_records: int = 0
+    shape: str = ""
+    config: str = ""
     links_end: int = -1
     assembled: int = 0
     subjects: int = 0

@@ -372,7 +372,12 @@ def test_an_explanation_tells_amounts_dates_and_consents_in_words() -> None:
     ]
     value = {**document, "field": "summary.lifetime_value_minor", "value": 61200}
     value["effects"] = [{**made, "changes": [{"path": "", "before": 70000, "after": 61200}]}]
-    why = why_of(value, {"e1": "Order O-8 placed"}, "EUR", BERLIN)
+    # An id is unique within its source only: another event of this id has a title of its own.
+    titles = {
+        ("e1", "billing.payment_received", made["occurred_at"]): "Payment received",
+        ("e1", made["type"], made["occurred_at"]): "Order O-8 placed",
+    }
+    why = why_of(value, titles, "EUR", BERLIN)
     assert (why.value, why.effects[0].title) == ("612.00 €", "Order O-8 placed")
     assert why.effects[0].changes[0][1:] == ("700.00 €", "612.00 €", "−88.00 €")
 

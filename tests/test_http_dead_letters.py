@@ -21,7 +21,7 @@ from api.letter_bodies import (
     LetterSettledAnswer,
     RedriveRequest,
 )
-from api.letter_masking import masked_event, masked_pointer
+from api.letter_masking import masked_event, masked_header, masked_pointer
 from eventlog.embedded import EmbeddedBroker
 from eventlog.topics import BILLING, COMMANDS, SALES
 from stores.embedded import EmbeddedStore
@@ -172,6 +172,16 @@ def test_names_of_fields_that_are_none_are_hidden() -> None:
     event = {"id": "a", "data": {"Ada Byron": 1, "ok": {"ada@example.com": [True]}}, "ada byron": "x"}
     assert masked_event(event) == {"id": "a", "data": {"…": "…", "ok": {"…": ["…"]}}, "…": "…"}
     assert masked_pointer("/data/lines/0/Ada Byron") == "/data/lines/0/…"
+    assert masked_pointer("/Ada_Byron") == "/…"
+
+
+def test_what_an_envelope_holds_is_shown_if_it_has_the_form_of_that() -> None:
+    good = {"specversion": "1.0", "id": "evt-1", "source": "shop/checkout", "type": "sales.order_plcaed",
+            "time": "2026-03-01T10:42:07+01:00"}  # fmt: skip
+    assert masked_event(good) == good
+    spoilt = {"id": "Ada Byron, Berlin", "source": "Ada Byron", "type": "Ada Byron bought", "time": "Byron"}
+    assert set(masked_event(spoilt).values()) == {"…"}
+    assert masked_header("ce_source", "Ada Byron") == {"name": "ce_source", "value": "…"}
 
 
 def test_ops_alone_writes_nothing_that_was_not_written_before(http: HttpWorld, log: LetterWorld) -> None:

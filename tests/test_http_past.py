@@ -94,7 +94,19 @@ def test_the_past_is_masked_scoped_and_audited_like_the_present(worlds: Worlds) 
     assert (refused.status_code, refused.json()["scope"]) == (403, "timeline:read")
 
 
-@pytest.mark.parametrize("time", ["yesterday", "2026-03-01T10:00:00", "", "9" * 30])
+@pytest.mark.parametrize(
+    "time",
+    [
+        "yesterday",
+        "2026-03-01T10:00:00",
+        "",
+        "9" * 30,
+        "2026-W03",
+        "20260301T100000Z",
+        "now",
+        "2026-03-01&known_at=2026-03-02",
+    ],
+)
 def test_a_time_that_is_none_is_a_problem_that_names_it(worlds: Worlds, time: str) -> None:
     answer = past(worlds, f"known_at={time}")
     assert (answer.status_code, answer.json()["parameter"]) == (422, "known_at")

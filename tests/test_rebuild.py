@@ -254,6 +254,12 @@ def test_from_a_plan_to_a_promotion_and_back_and_to_the_end(log: Log) -> None:
     assert gone["keys"] > 100
     assert link_log("g2") not in describe_topics(log.kafka)
     assert log.scv("drop", "g2", "--execute")[0] == Exit.NOT_FOUND
+    # A rollback goes by names: what readers once saw as g2 is not built anew under that name.
+    assert log.scv("start")[1]["generation"] == "g3"
+    # A drop of the first generation that was killed, which nobody ever rebuilt.
+    with redis.Redis.from_url(log.url) as client:
+        Rebuilds(client).update("g1", state=State.DROPPING)
+    assert log.scv("status")[1]["generations"][0]["generation"] == "g1"
 
 
 def follow_on(log: Log) -> None:

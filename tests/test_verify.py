@@ -181,7 +181,9 @@ def test_what_is_no_way_to_choose_customers_is_refused(
         cli.run(["verify", "--customer", "crm:99", "--kafka", world.kafka, "--redis", world.redis])
         == Exit.NOT_FOUND
     )
-    capsys.readouterr()
+    nowhere = ["--generation", "g9", "--kafka", world.kafka, "--redis", world.redis]
+    assert cli.run(["verify", "--all", *nowhere]) == Exit.NOT_FOUND
+    assert "there is no generation g9" in capsys.readouterr().err
 
 
 def test_an_interrupted_verification_says_where_to_go_on(

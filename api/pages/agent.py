@@ -174,7 +174,8 @@ async def why(request: Request, caller: Caller) -> Response:
     except Problem as problem:
         return page("agent_why.html", why=None, said=said, told=_why_not(request, problem, point))
     timeline = msgspec.json.decode(section_of(now, TIMELINE, personal=caller.personal)) or ()
-    titles = {one["event_id"]: one["title"] for one in timeline}
+    # An id is unique within its source only, which a timeline does not tell.
+    titles = {(one["event_id"], one["type"], one["occurred_at"]): one["title"] for one in timeline}
     summary = msgspec.json.decode(section_of(now, "summary", personal=caller.personal)) or {}
     made = why_of(document, titles, summary.get("lifetime_value_currency"), zone)
     return page("agent_why.html", why=made, said=said, told=None)

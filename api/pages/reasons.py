@@ -30,6 +30,9 @@ NAMES = {
 # Of an object that appeared, what a line has room for.
 FIELDS_SHOWN = 4
 
+# By id, type and time of an event.
+Titles = Mapping[tuple[str, str, str], str]
+
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 _CURRENCY = re.compile(r"[A-Z]{3}")
 
@@ -73,10 +76,10 @@ class Why(NamedTuple):
     earlier: int
 
 
-def why_of(document: Mapping[str, Any], titles: Mapping[str, str], currency: str | None, zone: tzinfo) -> Why:
+def why_of(document: Mapping[str, Any], titles: Titles, currency: str | None, zone: tzinfo) -> Why:
     """The explanation for a page.
 
-    `titles`: those of the timeline, by event id. `currency`: of an amount whose field names none.
+    `titles`: those of the timeline. `currency`: of an amount whose field names none.
     """
     field: str = document["field"]
     last = field.rpartition(".")[2]
@@ -93,10 +96,9 @@ def why_of(document: Mapping[str, Any], titles: Mapping[str, str], currency: str
     )
 
 
-def _effect(
-    one: Mapping[str, Any], last: str, titles: Mapping[str, str], currency: str | None, zone: tzinfo
-) -> Effect:
-    title = titles.get(one["event_id"]) or words(one["type"].partition(".")[2]).capitalize()
+def _effect(one: Mapping[str, Any], last: str, titles: Titles, currency: str | None, zone: tzinfo) -> Effect:
+    known = titles.get((one["event_id"], one["type"], one["occurred_at"]))
+    title = known or words(one["type"].partition(".")[2]).capitalize()
     at = datetime.fromisoformat(one["occurred_at"]).astimezone(zone)
     changes = [_change(change, last, currency, zone) for change in one["changes"]]
     return Effect(one["occurred_at"], when(at), domain_of(one["type"]), title, one["subject"], changes)
