@@ -127,7 +127,13 @@ class PastNodes:
         named = (
             not seen
             and now.named
-            and (now.first_us is None or any(fact.lane.startswith(COMMAND_TOPIC) for fact in verified))
+            and (
+                now.first_us is None
+                or any(fact.lane.startswith(COMMAND_TOPIC) for fact in verified)
+                # A command that links a name with itself leaves nothing but that it named it, which decides
+                # only of a type that the rules do not declare.
+                or not self.rules.declares(namespace_of(name))
+            )
         )
         if not now.pairs and not named:
             return None

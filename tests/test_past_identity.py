@@ -97,6 +97,18 @@ def test_a_name_that_was_only_stated_by_then_is_no_member(at_us: int, members: t
     assert wanted is not None and wanted.members == members
 
 
+def test_a_name_that_a_command_linked_with_itself_was_named_by_then() -> None:
+    facts = [
+        LinkFact("crm:1", "sales.events-0", 1, 0, "pos:1"),
+        LinkFact("pos:1", "sales.events-0", 2, 1, "email:a"),
+        LinkFact("pos:1", "identity.commands-0", 0, 0, "pos:1", command="link", actor="clerk"),
+    ]
+    wanted = expected(facts, IdentityRules(), 0, "crm:1")
+    placed = placement_at("crm:1", past_of(facts, IdentityRules(), 0))
+    assert wanted is not None and placed is not None
+    assert placed.members == wanted.members == ("crm:1", "pos:1")
+
+
 def test_what_commands_say_of_employees_is_not_heard() -> None:
     facts = [
         LinkFact("crm:1", "sales.events-0", 1, 1, "phone:1"),
