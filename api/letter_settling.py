@@ -107,19 +107,18 @@ def _refuse_settled(settled: Settled | None) -> None:
 
 
 async def _settle(caller: Caller, one: Settling) -> None:
-    """Write it, unless somebody was quicker. One at a time: two would shut each other out."""
-    async with caller.services.settling:
-        try:
-            settled = partial(_settled_now, caller.services.plan.kafka, one)
-            quicker = await caller.services.decisions_thread.ask(settled)
-        except Unanswered:
-            raise Problem(
-                "log_unavailable", "Kafka did not answer: whether it was written is not known, look again"
-            ) from None
-        except Fenced:
-            raise Problem(
-                "log_unavailable", "somebody else settles dead letters at this moment; ask again"
-            ) from None
+    """Write it, unless somebody was quicker. By one thread: two at once would shut each other out."""
+    try:
+        settled = partial(_settled_now, caller.services.plan.kafka, one)
+        quicker = await caller.services.decisions_thread.ask(settled)
+    except Unanswered:
+        raise Problem(
+            "log_unavailable", "Kafka did not answer: whether it was written is not known, look again"
+        ) from None
+    except Fenced:
+        raise Problem(
+            "log_unavailable", "somebody else settles dead letters at this moment; ask again"
+        ) from None
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(COUNT_SECONDS):
             await caller.services.letter_counts.look()

@@ -61,10 +61,9 @@ async def planned(services: Services, wish: Wish) -> Change:
 
 async def carried_out(services: Services, wish: Wish, actor: str, reason: str) -> tuple[Change, Promotion]:
     """Do it, or refuse. Problem `promotion_refused`; `log_unavailable`: nobody knows whether it was done."""
-    async with services.promoting:
-        done = await _asked(
-            services, partial(_carried_out, services.plan.kafka, services.plan.redis, wish, actor, reason)
-        )
+    done = await _asked(
+        services, partial(_carried_out, services.plan.kafka, services.plan.redis, wish, actor, reason)
+    )
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(STATE_SECONDS):
             await services.generations.look()

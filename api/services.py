@@ -111,13 +111,11 @@ class Services:
         self.letters = LetterIndex(plan.kafka, COUNTED_MAX)
         self.letters_read = Shared(lambda: self.letters_thread.ask(self.letters.catch_up))
         self.letter_counts = LetterCounts(self.letters)
-        self.settling = asyncio.Lock()
         rules = plan.rules.model_dump()
         self.replays = Replays(Origin(plan.kafka, plan.redis, rules, plan.trust, plan.config, plan.shape))
         self.metrics = Metrics(self)
         self.operations = Operations(self.lags, self.log.lanes, LogObserver(plan.kafka), self.letter_counts)
         self.generations = GenerationWatch(plan.kafka, plan.redis, self.operations.observed)
-        self.promoting = asyncio.Lock()
         watching = (self.lags, self.letter_counts, self.operations, self.generations)
         self._watching = [asyncio.create_task(one.run()) for one in watching]
 

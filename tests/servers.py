@@ -24,8 +24,8 @@ from stores.embedded import DebianRedis
 KAFKA_IMAGE = f"apache/kafka:{apache.KAFKA_VERSION}"
 REDIS_IMAGE = "redis:7"
 
-# What SCV_REQUIRE may name: a kind of server, or the browser, that must not be skipped.
-REQUIRABLE = ("apache", "redis", "containers", "chromium")
+# What SCV_REQUIRE may name: a kind of server, or a program, that must not be skipped.
+REQUIRABLE = ("apache", "redis", "containers", "chromium", "kcat")
 
 CONTAINER_SECONDS_MAX = 120.0
 
@@ -48,6 +48,7 @@ def need(kind: str) -> None:
         "redis": DebianRedis.available,
         "containers": containers_available,
         "chromium": chromium_available,
+        "kcat": kcat_available,
     }[kind]()
     if reason is None:
         return
@@ -59,6 +60,11 @@ def need(kind: str) -> None:
 def chromium_available() -> str | None:
     """Why pages cannot be tested here, in one line; None if they can."""
     return None if shutil.which("chromium") else "pages need Chromium: no `chromium` on the path"
+
+
+def kcat_available() -> str | None:
+    """Why topics cannot be read from a shell here, in one line; None if they can."""
+    return None if shutil.which("kcat") else "no `kcat` on the path: apt install kcat"
 
 
 def containers_available() -> str | None:

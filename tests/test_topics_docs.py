@@ -1,7 +1,6 @@
 """docs/topics.md says what eventlog/topics.py creates, and its subscribers get what there is."""
 
 import re
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -73,8 +72,7 @@ def test_the_subscriber_in_python_has_the_profiles(
 def test_the_subscriber_in_a_shell_has_the_profiles(
     world: PublishingWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if shutil.which("kcat") is None:
-        pytest.skip("no `kcat` on the path: apt install kcat")
+    servers.need("kcat")
     monkeypatch.setenv("SCV_KAFKA", world.bootstrap)
     command = block("sh", "kcat")
     said = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True, timeout=60)
