@@ -177,6 +177,8 @@ def test_a_broker_that_hangs_holds_up_no_look_up(servers: Servers, path: str, ke
     try:
         for thread in asking:
             thread.start()
+        # Time for all of them to reach the server: more than there are threads.
+        time.sleep(1)
         wait_until(lambda: sum(thread.is_alive() for thread in asking) <= most)
         # Those beyond were refused, the others wait, or share one question; both for the log alone.
         assert {(one.status_code, one.json()["code"]) for one in answers} <= {(503, "log_unavailable")}
