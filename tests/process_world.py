@@ -26,12 +26,13 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from eventlog.admin import create_topics, lane_ends
-from eventlog.errors import ProduceFailed
+from eventlog.errors import LogError, ProduceFailed
 from eventlog.producing import LogProducer
 from eventlog.topics import link_log
 from models.catalogue import COMMAND_TOPIC, DOMAIN_TOPICS
 from models.record import Lane, Record
 from stores.progress import read_progress
+from stores.store import StoreAway
 from tests.histories import history, interleaved
 from tests.process_people import among
 
@@ -49,6 +50,10 @@ EXIT_AWAY = 7
 OUTPUT_CHARACTERS = 4_000
 # Written, acknowledged, and only then more: what waits for a broker that is away stays small.
 CHUNK_RECORDS = 50
+# A writer waits for workers when so many of its records are in no profile yet: the log does not outgrow them.
+BACKLOG_RECORDS_MAX = 10_000
+# How often it looks: looking costs a question to each server.
+CHUNKS_PER_LOOK = 20
 
 
 class WorkerProcess:
@@ -132,12 +137,16 @@ class Writer(threading.Thread):
     """Writes records to the lanes that they name, a chunk at a time, until told that it is enough.
 
     What was not acknowledged is written again: the log may hold it twice, as from any source. Only what the
-    log holds in the end counts.
+    log holds in the end counts. It waits while more than `BACKLOG_RECORDS_MAX` of all records are `waiting`,
+    as those do that ask sources to slow down, unless it was told to hurry.
     """
 
-    def __init__(self, kafka: str, records: Iterable[Record], pause_seconds: float) -> None:
+    def __init__(
+        self, kafka: str, records: Iterable[Record], pause_seconds: float, waiting: Callable[[], int]
+    ) -> None:
         super().__init__(name="writer", daemon=True)
         self._kafka, self._records, self._pause_seconds = kafka, iter(records), pause_seconds
+        self._waiting = waiting
         self._enough = threading.Event()
         self._hurry = 0
         self.failure: BaseException | None = None
@@ -147,7 +156,11 @@ class Writer(threading.Thread):
         """Write on."""
         try:
             with LogProducer(self._kafka, client_id="source") as producer:
-                while not self._enough.wait(0 if self._hurry else self._pause_seconds):
+                for chunks in count():
+                    if chunks % CHUNKS_PER_LOOK == 0:
+                        self._wait_for_workers()
+                    if self._enough.wait(0 if self._hurry else self._pause_seconds):
+                        return
                     self._hurry = max(0, self._hurry - 1)
                     chunk = list(islice(self._records, CHUNK_RECORDS))
                     if not chunk:
@@ -156,6 +169,15 @@ class Writer(threading.Thread):
                         pass
         except BaseException as failure:  # noqa: BLE001 - kept for the test, which raises it
             self.failure = failure
+
+    def _wait_for_workers(self) -> None:
+        while not self._hurry and not self._enough.wait(self._pause_seconds):
+            try:
+                if self._waiting() <= BACKLOG_RECORDS_MAX:
+                    return
+            except (LogError, StoreAway) as away:  # one of them is down: what waits is unknown
+                self.trouble = str(away)
+                return
 
     def _written(self, producer: LogProducer, chunk: list[Record]) -> bool:
         try:
@@ -232,7 +254,7 @@ class World:
 
     def write(self, records: Iterable[Record], pause_seconds: float) -> None:
         """Begin to write these records, beside whatever else happens."""
-        self.writer = Writer(self.kafka, records, pause_seconds)
+        self.writer = Writer(self.kafka, records, pause_seconds, self._waiting)
         self.writer.start()
 
     def ends(self, topics: Sequence[str] = SOURCES) -> dict[Lane, int]:
@@ -278,6 +300,10 @@ class World:
         for topics in (SOURCES, (self.links.topic,)):
             ends = self.ends(topics)
             self.wait_until(lambda ends=ends: self._reached(ends), what, self._done)
+
+    def _waiting(self) -> int:
+        """How many records the log holds that are in no profile."""
+        return sum(self.ends((*SOURCES, self.links.topic)).values()) - self._done()
 
     def _done(self) -> int:
         return sum(self.assembled().values())

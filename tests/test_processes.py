@@ -130,6 +130,7 @@ class Faults:
         victim.pause()
         try:
             before = self.world.ends()
+            self.world.writer.hurry(BACKLOG_RECORDS)
             self.world.wait_until(
                 lambda: all(end > before[lane] for lane, end in self.world.ends().items()),
                 "every lane gets new records",
