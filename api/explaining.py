@@ -7,6 +7,8 @@ Invariants:
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 import msgspec
 from fastapi import APIRouter, Request
 from starlette.responses import Response
@@ -37,11 +39,12 @@ router = APIRouter(route_class=DirectRoute)
 
 
 @endpoint(
-    router, "GET", "/v1/profiles/{customer_id}/explain/{field}",
+    router, "GET", "/v1/profiles/{customer_id}/explain/{field:path}",
     scope="profile:read", summary="Why a field has its value", tag="profiles",
     parameters=(ID_PARAMETER, {
         "name": "field", "in": "path", "required": True, "example": "billing.balances",
-        "description": "A section, a field, or an entry by what comes first in it: billing.balances.EUR.",
+        "description": "A section, a field, or an entry by what comes first in it: billing.balances.EUR. "
+        "A slash in a name is sent as %2F.",
         "schema": {"type": "string", "maxLength": 300},
     }, *POINT_PARAMETERS, *HEADERS),
     problems=REPLAY_PROBLEMS,
@@ -53,7 +56,7 @@ async def explain_field(request: Request, caller: Caller) -> Response:
     Replayed from the customer's own records. Without `timeline:read` the events are counted only.
     """
     field = field_of(request, caller)
-    generation, stored = await located(request, caller, f"/explain/{field}")
+    generation, stored = await located(request, caller, f"/explain/{quote(field, safe='')}")
     asked = asked_of(caller, generation, stored, point_of(request) or NOW, field)
     body = await explained(request, caller, asked, stored)
     return Response(body, media_type=JSON)

@@ -68,14 +68,19 @@ class NoSuchField(ValueError):
 def value_at(value: Any, path: Sequence[str]) -> Any:
     """What lies at a path of names inside a section; an entry of a list is named by what comes first in it.
 
-    MISSING for an entry that a list does not have. NoSuchField.
+    Names that were parted at a dot of their own are joined again: of the entries that the path may mean, the
+    one with the longest name is meant. MISSING for an entry that a list does not have. NoSuchField.
     """
-    for at, name in enumerate(path):
+    at = 0
+    while at < len(path):
+        name, after = path[at], at + 1
         if isinstance(value, list):
             entries = keyed(value) or {str(number): entry for number, entry in enumerate(value)}
-            if name not in entries:
+            lengths = range(len(path), at, -1)
+            found = next((end for end in lengths if ".".join(path[at:end]) in entries), None)
+            if found is None:
                 return MISSING
-            value = entries[name]
+            value, after = entries[".".join(path[at:found])], found
         elif isinstance(value, dict):
             if name not in value:
                 where = ".".join(path[:at]) or "the section"
@@ -86,4 +91,5 @@ def value_at(value: Any, path: Sequence[str]) -> Any:
             return MISSING
         else:
             raise NoSuchField(f"{'.'.join(path[:at])} is a value and holds no {name!r}")
+        at = after
     return value

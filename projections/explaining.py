@@ -63,7 +63,7 @@ def field_path(field: str) -> tuple[str, list[str]]:
     """`billing.balances.EUR` as the section and the names inside it. NoSuchField."""
     section, *path = field.split(".")
     known = [name for name in DOCUMENT_ORDER if name != "meta" and name not in RESERVED]
-    if section not in known or not all(path):
+    if section not in known:
         raise NoSuchField(f"no section {section!r}; a field begins with one of: {', '.join(known)}")
     if section not in PLACE:
         raise NoSuchField(f"section {section!r} has no events of its own")

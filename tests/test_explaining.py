@@ -81,6 +81,22 @@ EUR, DUE = {"currency": "EUR"}, {"currency": "EUR", "due_at": "2026-04-01T00:00:
 SIGNS = {"invoice_issued": 1, "credit_note_issued": -1, "payment_received": -1, "refund_issued": 1}
 
 
+@pytest.mark.parametrize("name", ["2026.03/17", "2026..1", "O", "O.status", "O."])
+def test_an_entry_may_have_dots_in_its_name(name: str) -> None:
+    placed = {"amount_minor": 990, **EUR}
+    orders = [
+        event("sales.order_placed", "2026-03-01T10:00:00Z", order_id=name, **placed),
+        event("sales.order_placed", "2026-03-01T11:00:00Z", order_id="other", **placed),
+        event("sales.order_delivered", "2026-03-02T10:00:00Z", order_id="other"),
+        event("sales.order_delivered", "2026-03-03T10:00:00Z", order_id=name),
+    ]
+    found = explained(logged(*orders), f"sales.orders.{name}.status")
+    assert [(one.before, one.after) for one in found.effects] == [
+        (MISSING, "placed"), ("placed", "delivered"),
+    ]  # fmt: skip
+    assert explained(logged(*orders), f"sales.orders.{name}").value["order_id"] == name
+
+
 def test_effects_on_a_balance_are_the_amounts_of_its_events() -> None:
     records = logged(
         event("billing.invoice_issued", "2026-03-01T10:00:00Z", invoice_id="I", amount_minor=4990, **DUE),

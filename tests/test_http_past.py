@@ -32,7 +32,7 @@ class Worlds(NamedTuple):
 
 @pytest.fixture(scope="module")
 def worlds(embedded_store: EmbeddedStore, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worlds]:
-    """Ada of two systems: a name, an invoice, a payment; a busy visitor."""
+    """Ada of two systems: a name, an invoice, a payment; a busy visitor; an order of a strange name."""
     with EmbeddedBroker() as broker:
         replay = ReplayWorld(broker.bootstrap, embedded_store.url)
         tell = replay.folded.tell
@@ -43,6 +43,7 @@ def worlds(embedded_store: EmbeddedStore, tmp_path_factory: pytest.TempPathFacto
         tell("billing.payment_received", "billing:A-9", EMAIL, payment_id="P-1", amount_minor=990, **euros)
         for _ in range(replays.RECORDS_MAX + 1):
             tell("marketing.page_viewed", "web:busy", page="/")
+        tell("sales.order_placed", "crm:slash", order_id="2026/03.17", amount_minor=10, currency="EUR")
         replay.settle()
         http = HttpWorld(broker.bootstrap, embedded_store.url, tmp_path_factory.mktemp("http"))
         # Rules that have been used hold what no process can be sent.
@@ -114,6 +115,12 @@ def test_a_time_that_is_none_is_a_problem_that_names_it(worlds: Worlds, time: st
 
 def explain(worlds: Worlds, field: str, key: str = "all", customer: str = ADA) -> Any:
     return worlds.http.get(f"/v1/profiles/{customer}/explain/{field}", key)
+
+
+@pytest.mark.parametrize("field", ["2026%2F03.17.status", "2026/03.17.status"])
+def test_a_field_may_have_a_slash_in_its_name(worlds: Worlds, field: str) -> None:
+    answer = explain(worlds, f"sales.orders.{field}", customer=customer_id("crm:slash"))
+    assert (answer.status_code, answer.json()["value"]) == (200, "placed"), answer.text
 
 
 def test_an_explanation_has_the_rule_and_the_events_with_their_effects(worlds: Worlds) -> None:

@@ -161,7 +161,7 @@ async def customer_then(request: Request, caller: Caller) -> Response:
                 may={"profile:reveal": False, "events:write": False})  # fmt: skip
 
 
-@page_endpoint(router, "GET", "/agent/customers/{customer_id}/why/{field}", scope="profile:read")
+@page_endpoint(router, "GET", "/agent/customers/{customer_id}/why/{field:path}", scope="profile:read")
 async def why(request: Request, caller: Caller) -> Response:
     """Why a figure is what it is, or was at the time that is shown: the events that made it, and the rule."""
     field, point, zone = field_of(request, caller), point_of(request), _zone(request)
