@@ -15,6 +15,7 @@ from typing import NamedTuple, TypeVar
 
 from api.asking import Unanswered
 from api.problems import Problem
+from api.routing import Caller
 from api.services import Services
 from eventlog.admin import lane_ends
 from eventlog.errors import ProduceFailed
@@ -59,11 +60,11 @@ async def planned(services: Services, wish: Wish) -> Change:
     return await _asked(services, partial(_planned, services.plan.kafka, services.plan.redis, wish))
 
 
-async def carried_out(services: Services, wish: Wish, actor: str, reason: str) -> tuple[Change, Promotion]:
+async def carried_out(caller: Caller, wish: Wish, actor: str, reason: str) -> tuple[Change, Promotion]:
     """Do it, or refuse. Problem `promotion_refused`; `log_unavailable`: nobody knows whether it was done."""
-    done = await _asked(
-        services, partial(_carried_out, services.plan.kafka, services.plan.redis, wish, actor, reason)
-    )
+    services = caller.services
+    said = {"actor": actor, "reason": reason, "keyid": caller.key.id}
+    done = await _asked(services, partial(_carried_out, services.plan.kafka, services.plan.redis, wish, said))
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(STATE_SECONDS):
             await services.generations.look()
@@ -117,12 +118,12 @@ def _planned(kafka: str, redis: str, wish: Wish) -> Change:
     return Change(active, name)
 
 
-def _carried_out(kafka: str, redis: str, wish: Wish, actor: str, reason: str) -> tuple[Change, Promotion]:
+def _carried_out(kafka: str, redis: str, wish: Wish, said: dict[str, str]) -> tuple[Change, Promotion]:
     change = _planned(kafka, redis, wish)
     number = change.active.promotion
     with open_pointer(redis) as pointer:
         if wish.back:
-            done = roll_back(kafka, pointer, number, actor=actor, reason=reason)
+            done = roll_back(kafka, pointer, number, **said)
         else:
-            done = promote(kafka, pointer, change.generation, number, actor=actor, reason=reason)
+            done = promote(kafka, pointer, change.generation, number, **said)
     return change, done

@@ -84,7 +84,7 @@ async def _change(caller: Caller, wish: Wish, asked: RollbackRequest) -> Respons
         change = await planned(caller.services, wish)
         number = change.active.promotion + 1
     else:
-        change, done = await carried_out(caller.services, wish, asked.actor.strip(), asked.reason)
+        change, done = await carried_out(caller, wish, asked.actor.strip(), asked.reason)
         number = done.number
     body = {
         "active": change.generation, "before": change.active.generation, "number": number,

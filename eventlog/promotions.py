@@ -24,7 +24,7 @@ import time
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from eventlog.errors import LogError, LogUnavailable, ProduceFailed, ReadFailed
 from eventlog.producing import LogProducer
@@ -59,6 +59,14 @@ class Pointer(Protocol):
 
     def holds(self, generation: str) -> bool:
         """Whether the store has such a generation."""
+
+
+class _Said(NamedTuple):
+    """Who promotes, why, and through which API key."""
+
+    actor: str
+    reason: str
+    keyid: str | None = None
 
 
 class PromotionsLost(LogError):
@@ -105,7 +113,7 @@ def begin(bootstrap: str, pointer: Pointer, generation: str) -> Active:
     history, active = _healed(bootstrap, pointer)
     if not history:
         first = (active or Active(generation, FIRST_NUMBER)).generation
-        _append(bootstrap, _attempt(FIRST_NUMBER, first, None, PROMOTED, BEGUN_BY, BEGUN_WHY))
+        _append(bootstrap, _attempt(FIRST_NUMBER, first, None, PROMOTED, _Said(BEGUN_BY, BEGUN_WHY)))
         active = heal(bootstrap, pointer)
     if active is None:
         raise LogUnavailable(f"{bootstrap}: {GENERATIONS_TOPIC}: the record just written cannot be read yet")
@@ -120,15 +128,18 @@ def promote(
     *,
     actor: str,
     reason: str,
+    keyid: str | None = None,
     point: Callable[[str], None] = lambda _: None,
 ) -> Promotion:
     """Let readers see this generation, if the last promotion is still number `expected_number`.
 
     PromotionRefused when it is not, when the generation is active already or not in the store, and for a
-    blank actor or reason. ProduceFailed says that nobody knows whether it was written: look again. `point` is
-    told where a test may interfere.
+    blank actor or reason. ProduceFailed says that nobody knows whether it was written: look again. `keyid` is
+    the API key that it came through, if any; `point` is told where a test may interfere.
     """
-    return _promote(bootstrap, pointer, generation, expected_number, PROMOTED, actor, reason, point)
+    return _promote(
+        bootstrap, pointer, generation, expected_number, PROMOTED, _Said(actor, reason, keyid), point
+    )
 
 
 def roll_back(
@@ -138,10 +149,13 @@ def roll_back(
     *,
     actor: str,
     reason: str,
+    keyid: str | None = None,
     point: Callable[[str], None] = lambda _: None,
 ) -> Promotion:
     """Let readers see the generation again that they saw before the last promotion; else as `promote`."""
-    return _promote(bootstrap, pointer, None, expected_number, ROLLED_BACK, actor, reason, point)
+    return _promote(
+        bootstrap, pointer, None, expected_number, ROLLED_BACK, _Said(actor, reason, keyid), point
+    )
 
 
 def promote_anew(bootstrap: str, pointer: Pointer, generation: str, *, actor: str, reason: str) -> Promotion:
@@ -152,9 +166,9 @@ def promote_anew(bootstrap: str, pointer: Pointer, generation: str, *, actor: st
     active = heal(bootstrap, pointer)
     if active is None or active.generation != generation:
         raise PromotionRefused(f"{generation} is not active, so nobody was told of it")
-    said = actor, reason
+    said = _Said(actor, reason)
     return _promote(
-        bootstrap, pointer, generation, active.promotion, PROMOTED, *said, lambda _: None, anew=True
+        bootstrap, pointer, generation, active.promotion, PROMOTED, said, lambda _: None, anew=True
     )
 
 
@@ -164,13 +178,12 @@ def _promote(
     generation: str | None,
     expected: int,
     kind: Kind,
-    actor: str,
-    reason: str,
+    said: _Said,
     point: Callable[[str], None],
     *,
     anew: bool = False,
 ) -> Promotion:
-    _refuse_unsaid(actor, reason)
+    _refuse_unsaid(said)
     history, active = _healed(bootstrap, pointer)
     if active is None:
         raise PromotionRefused("there is no generation yet; start `scv worker`")
@@ -189,7 +202,7 @@ def _promote(
     if not pointer.holds(target):
         raise PromotionRefused(f"there is no generation {target} in Redis; build it first")
     before = history[-1].previous if anew else active.generation
-    wanted = _attempt(expected + 1, target, before, kind, actor, reason)
+    wanted = _attempt(expected + 1, target, before, kind, said)
     point("before record")
     _append(bootstrap, wanted)
     point("between record and pointer")
@@ -205,18 +218,17 @@ def _promote(
     )
 
 
-def _refuse_unsaid(actor: str, reason: str) -> None:
-    for what, said, most in (("actor", actor, ACTOR_MAX), ("reason", reason, REASON_MAX)):
-        if not said.strip():
+def _refuse_unsaid(said: _Said) -> None:
+    for what, text, most in (("actor", said.actor, ACTOR_MAX), ("reason", said.reason, REASON_MAX)):
+        if not text.strip():
             raise PromotionRefused(f"a promotion needs {'an' if what == 'actor' else 'a'} {what}")
-        if len(said) > most:
-            raise PromotionRefused(f"the {what} has {len(said)} characters; at most {most}")
+        if len(text) > most:
+            raise PromotionRefused(f"the {what} has {len(text)} characters; at most {most}")
 
 
-def _attempt(
-    number: int, generation: str, previous: str | None, kind: Kind, actor: str, reason: str
-) -> Promotion:
-    return Promotion(number, generation, previous, kind, actor, reason, 0, f"gen_{uuid.uuid4().hex[:16]}")
+def _attempt(number: int, generation: str, previous: str | None, kind: Kind, said: _Said) -> Promotion:
+    record_id = f"gen_{uuid.uuid4().hex[:16]}"
+    return Promotion(number, generation, previous, kind, said.actor, said.reason, 0, record_id, said.keyid)
 
 
 def _append(bootstrap: str, wanted: Promotion) -> None:

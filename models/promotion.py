@@ -56,6 +56,7 @@ class Promotion(NamedTuple):
     One of the generation that is active already publishes everybody anew, and keeps `previous`.
 
     `at_ms` is the record's log time in milliseconds since 1970 (UTC); `record_id` tells it from all others.
+    `keyid`: the API key that it came through; None for the command line.
     """
 
     number: int
@@ -66,6 +67,7 @@ class Promotion(NamedTuple):
     reason: str
     at_ms: int
     record_id: str
+    keyid: str | None = None
 
 
 class _Data(msgspec.Struct):
@@ -74,6 +76,7 @@ class _Data(msgspec.Struct):
     previous: str | None
     actor: str
     reason: str
+    keyid: str | None = None
 
 
 class _Event(msgspec.Struct):
@@ -102,6 +105,7 @@ def wire_promotion(promotion: Promotion, at: str) -> bytes:
                 promotion.previous,
                 promotion.actor,
                 promotion.reason,
+                promotion.keyid,
             ),
         }
     )
@@ -125,6 +129,7 @@ def read_promotion(record: Record) -> Promotion | None:
         data.reason,
         record.timestamp_ms,
         event.id,
+        data.keyid,
     )
 
 
@@ -154,6 +159,9 @@ class PromotionData(Shape):
     ]
     actor: Annotated[str, Field(min_length=1, max_length=ACTOR_MAX, description="Who promoted it.")]
     reason: Annotated[str, Field(min_length=1, max_length=REASON_MAX, description="Why, in their words.")]
+    keyid: Annotated[
+        str | None, Field(description="The API key it came through; null for the command line.")
+    ] = None
 
 
 class PromotionEvent(Shape):

@@ -141,11 +141,13 @@ def test_a_generation_is_promoted_when_it_is_level_and_rolled_back_and_refused_w
     status, body = world.change("rollback", number=2)
     assert (status, body["active"]) == (200, "g1")
     history = [
-        (one.number, one.generation, one.kind, one.actor, one.reason) for one in promotions(world.kafka)
+        (one.number, one.generation, one.kind, one.actor, one.reason, one.keyid)
+        for one in promotions(world.kafka)
     ]
+    key = world.http.keys["ops"].split("_")[1]
     assert history[1:] == [
-        (2, "g2", "promoted", "E-7", WHO["reason"]),
-        (3, "g1", "rolled_back", "E-7", WHO["reason"]),
+        (2, "g2", "promoted", "E-7", WHO["reason"], key),
+        (3, "g1", "rolled_back", "E-7", WHO["reason"], key),
     ]
     # Who looked before somebody else changed it changes nothing.
     assert world.change("promote", generation="g2", number=2)[0] == 409

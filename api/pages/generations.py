@@ -127,7 +127,7 @@ async def make_change(request: Request, caller: Caller) -> Response:
     try:
         asked = _decided(caller, await read_form(request))
         wish = Wish(generation, VERBS[verb], asked.number)
-        change, done = await carried_out(caller.services, wish, asked.actor.strip(), asked.reason)
+        change, done = await carried_out(caller, wish, asked.actor.strip(), asked.reason)
     except Problem as problem:
         return _refused(request, problem)
     except (LogError, StoreAway):
