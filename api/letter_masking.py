@@ -1,9 +1,9 @@
 """A dead letter without personal data: what an operator without `profile:read.pii` gets to see.
 
 Invariants:
-- Of an event's data only the names of fields are shown; of its envelope what says where it comes from, if it
-  has the form of that.
-- A fault's detail loses what it quotes of the record.
+- Of an event's data only the names of fields are shown, if they have the form of one: what is broken may hold
+  anything anywhere. Of its envelope, what says where it comes from, if it has the form of that.
+- Of what a fault's detail quotes, only names of ours and of event types are shown.
 - What is no JSON object is hidden whole.
 """
 
@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from api.masking import HIDDEN, mask_subject, scrubbed
+from models.dead_letter import Reason
 from models.decoding import SUBJECT
 
 # Attributes of the envelope that name systems, types and instants; in the form that these have.
@@ -30,13 +31,25 @@ _SHOWN = {
 _HEADERS_SHOWN = {
     "content-type": "datacontenttype", "scv_redriven": "id", **{f"ce_{name}": name for name in _SHOWN},
 }  # fmt: skip
-_FIELD = re.compile(r"[a-z_][a-z0-9_]{0,63}")
-_QUOTED = re.compile(r"""(['"`]).*\1""", re.DOTALL)
+_FIELD = re.compile(r"[a-z][a-z_]{0,39}")
+_WORD = re.compile(r"[a-z0-9_.:-]{1,40}")
+# An apostrophe inside a word quotes nothing; what was cut before its quote ended does.
+_QUOTED = re.compile(r"""(?<!\w)(?:'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|`[^`]*`|['"`].*$)""", re.DOTALL)
+_HEADER = re.compile(r"(?<=^header )(.+)(?= is not UTF-8$)", re.DOTALL)
+# These quote what a source wrote; the others, words of ours: which there are to choose from.
+_QUOTING = frozenset({Reason.UNKNOWN_TYPE, Reason.MALFORMED_SUBJECT})
 
 
-def masked_detail(detail: str) -> str:
-    """What is wrong, without what it quotes."""
-    return _scrubbed(_QUOTED.sub(HIDDEN, detail))
+def masked_detail(reason: str, detail: str) -> str:
+    """What is wrong, without what it quotes of the record."""
+    known = _SHOWN["type"] if reason in _QUOTING else _WORD
+    text = _QUOTED.sub(lambda found: found[0] if known.fullmatch(found[0][1:-1]) else HIDDEN, detail)
+    return _scrubbed(_HEADER.sub(lambda found: found[0] if _is_name(found[1]) else HIDDEN, text))
+
+
+def masked_words(words: str) -> str:
+    """What a person wrote about a letter, without what it quotes."""
+    return _scrubbed(_QUOTED.sub(HIDDEN, words))
 
 
 def masked_pointer(pointer: str) -> str:
@@ -58,7 +71,7 @@ def masked_header(name: str, value: str | None) -> dict[str, Any]:
         shown = None if value is None else _scrubbed(_formed(_HEADERS_SHOWN[lower], value))
     else:
         shown = masked_key(value) if lower == "ce_subject" else HIDDEN
-    return {"name": name if _is_name(name) else HIDDEN, "value": shown}
+    return {"name": name if lower in _HEADERS_SHOWN or _is_name(name) else HIDDEN, "value": shown}
 
 
 def masked_event(event: dict[str, Any]) -> dict[str, Any]:

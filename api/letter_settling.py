@@ -19,7 +19,7 @@ from typing import Any
 
 from api.asking import Unanswered
 from api.letter_bodies import DiscardRequest
-from api.letter_masking import masked_detail, masked_pointer
+from api.letter_masking import masked_detail, masked_pointer, masked_words
 from api.problems import Problem, wrong_parameter
 from api.routing import Caller
 from eventlog.dead_letters import Entry
@@ -70,8 +70,9 @@ async def redrive(
     if isinstance(made, Fault):
         where = "" if corrected is None else f"/event{made.pointer}"
         raise Problem(
-            "invalid_event", masked_detail(made.detail), pointer=masked_pointer(where), reason=made.reason
-        )
+            "invalid_event", masked_detail(made.reason, made.detail),
+            pointer=masked_pointer(where), reason=made.reason,
+        )  # fmt: skip
     if made.topic == COMMAND_TOPIC:
         caller.require("identity:write")
     mark = _mark(caller, asked, entry, "redriven", topic=made.topic, corrected=made.corrected)
@@ -142,6 +143,6 @@ def settlement(settled: Settled | None) -> dict[str, Any] | None:
     # What people say of others; an actor is whatever somebody called themselves.
     return {
         **told,
-        "actor": masked_detail(settled.actor),
-        "reason": None if settled.reason is None else masked_detail(settled.reason),
+        "actor": masked_words(settled.actor),
+        "reason": None if settled.reason is None else masked_words(settled.reason),
     }

@@ -236,7 +236,7 @@ def _summary(one: Entry) -> dict[str, Any]:
         "reason": one.reason,
         # Lists are not audited, so they say nothing of what stood in the record.
         "pointer": masked_pointer(one.pointer),
-        "detail": masked_detail(one.detail),
+        "detail": masked_detail(one.reason, one.detail),
         "logged_at": _instant(one.at_ms),
         "settled": settlement(one.settled),
     }

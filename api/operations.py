@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from api.freshness import UNATTENDED_SECONDS, LagWatch, SeenEnds, topics_of
 from api.history import EVERY_SECONDS, History, Sample
 from api.letter_counts import Counted, LetterCounts
-from api.letter_shown import shown_detail, shown_pointer
+from api.letter_masking import masked_detail, masked_pointer
 from api.ops_bodies import (
     HistoryState,
     LagState,
@@ -325,8 +325,8 @@ def head_of(entry: Entry) -> LetterHead:
     return LetterHead(
         place=entry.place,
         reason=entry.reason,
-        pointer=shown_pointer(entry.pointer, personal=False),
-        detail=shown_detail(entry.reason, entry.detail, personal=False),
+        pointer=masked_pointer(entry.pointer),
+        detail=masked_detail(entry.reason, entry.detail),
         topic=topic,
         partition=partition,
         offset=offset,

@@ -19,9 +19,10 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from api.letter_bodies import DiscardRequest
+from api.letter_masking import masked_detail, masked_pointer
 from api.letter_settling import discard, entry_of, letter_of, redrive, settlement
-from api.letter_shown import shown_detail, shown_pointer, shown_record
 from api.operations import moment
+from api.pages.letter_record import shown_record
 from api.pages.ops_view import written
 from api.pages.rendering import page
 from api.pages.session import page_endpoint, read_form
@@ -54,7 +55,7 @@ async def ops_letter(request: Request, caller: Caller) -> Response:
     """One dead letter with its record, and forms to settle it."""
     entry = await entry_of(caller, request.path_params["position"])
     letter = await letter_of(caller, entry)
-    personal = caller.personal
+    personal, fault = caller.personal, letter.fault
     told = audit_data(caller, request, "dead_letter", ("record",), None)
     caller.services.audit.note("scv.dead_letter_read", [str(entry.position)], told, personal=personal)
     return page(
@@ -62,8 +63,8 @@ async def ops_letter(request: Request, caller: Caller) -> Response:
         actor=caller.actor,
         letter=letter,
         place=entry.offset,
-        pointer=shown_pointer(letter.fault.pointer, personal=personal),
-        detail=shown_detail(letter.fault.reason, letter.fault.detail, personal=personal),
+        pointer=fault.pointer if personal else masked_pointer(fault.pointer),
+        detail=fault.detail if personal else masked_detail(fault.reason, fault.detail),
         record=shown_record(letter, personal=personal),
         logged_at=written(moment(max(0, letter.timestamp_ms) / 1_000)),
         settled=None if entry.settled is None else _became(entry.settled),
