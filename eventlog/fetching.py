@@ -3,7 +3,8 @@
 Guarantees:
 - Every record that is asked for comes once, in its lane's order; lanes are interleaved as they arrive.
 - One that cannot be had (removed by retention, broker away, a lane that is gone) raises ReadFailed.
-- Costs about a round trip for each run of neighbours, whatever lies between runs; lanes wait side by side.
+- Costs about a round trip for each run of neighbours, whatever lies between runs; lanes wait side by side,
+  and so do several connections where there are many runs.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
@@ -24,7 +26,13 @@ READ_THROUGH = 250
 # What one answer brings of a lane: at least a batch of records, however small this is.
 FETCH_BYTES = 64 * 1024
 BATCH_RECORDS_MAX = 500
+# Another connection is worth its opening when it takes so many runs off the others.
+RUNS_PER_CONNECTION = 50
+CONNECTIONS_MAX = 4
+# Several connections bring their shares before anybody reads them: so many records are held at most.
+GATHERED_MAX = 10_000
 
+Runs = dict[tuple[str, int], deque[deque[int]]]
 Offsets = Mapping[tuple[str, int], Sequence[int]]
 
 
@@ -32,14 +40,43 @@ def fetch_records(
     bootstrap: str, wanted: Offsets, *, silence_seconds: float = SILENCE_SECONDS_MAX
 ) -> Iterator[Record]:
     """The records at these offsets of each lane, ascending per lane. ReadFailed."""
-    waiting = {lane: sorted(set(offsets)) for lane, offsets in wanted.items() if offsets}
-    if not waiting:
+    waiting = {lane: deque(runs(sorted(set(offsets)))) for lane, offsets in wanted.items() if offsets}
+    shares = _shares(waiting)
+    if len(shares) < 2:
+        for share in shares:
+            yield from _fetched(bootstrap, silence_seconds, share)
         return
-    fetcher = _Fetcher(bootstrap, waiting)
+
+    def gathered(share: Runs) -> list[Record]:
+        return list(_fetched(bootstrap, silence_seconds, share))
+
+    # A lane's shares are asked for, and given out, one after the other.
+    with ThreadPoolExecutor(len(shares)) as connections:
+        for records in connections.map(gathered, shares):
+            yield from records
+
+
+def _fetched(bootstrap: str, silence_seconds: float, share: Runs) -> Iterator[Record]:
+    fetcher = _Fetcher(bootstrap, share)
     try:
         yield from fetcher.records(silence_seconds)
     finally:
         fetcher.close()
+
+
+def _shares(waiting: Runs) -> list[Runs]:
+    """The runs for each connection: of every lane an equal piece, the earlier ones first."""
+    count = sum(map(len, waiting.values()))
+    records = sum(len(run) for lane in waiting.values() for run in lane)
+    connections = 1 if records > GATHERED_MAX else min(CONNECTIONS_MAX, -(-count // RUNS_PER_CONNECTION))
+    shares: list[Runs] = [{} for _ in range(connections)]
+    for lane, lane_runs in waiting.items():
+        total = len(lane_runs)
+        for number, share in enumerate(shares):
+            piece = total * (number + 1) // connections - total * number // connections
+            if piece:
+                share[lane] = deque(lane_runs.popleft() for _ in range(piece))
+    return [share for share in shares if share]
 
 
 def runs(offsets: Sequence[int]) -> list[deque[int]]:
@@ -55,9 +92,8 @@ def runs(offsets: Sequence[int]) -> list[deque[int]]:
 class _Fetcher:
     """A consumer, and per lane the runs that are still to be read."""
 
-    def __init__(self, bootstrap: str, wanted: Mapping[tuple[str, int], Sequence[int]]) -> None:
-        self._bootstrap = bootstrap
-        self._runs = {lane: deque(runs(offsets)) for lane, offsets in wanted.items()}
+    def __init__(self, bootstrap: str, wanted: Runs) -> None:
+        self._bootstrap, self._runs = bootstrap, wanted
         self._consumer = Consumer(
             {
                 "bootstrap.servers": bootstrap,
