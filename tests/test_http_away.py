@@ -227,10 +227,20 @@ def test_what_is_accepted_and_audited_is_in_the_log_when_the_server_ends(servers
     assert len(records(world.kafka, "scv.audit")) == 50
 
 
+@pytest.mark.parametrize("failing", [None, "watch", "end"])
 def test_a_log_that_comes_back_while_the_server_ends_gets_what_is_audited(
-    servers: Servers, monkeypatch: pytest.MonkeyPatch
+    servers: Servers, monkeypatch: pytest.MonkeyPatch, failing: str | None
 ) -> None:
     world = servers.world
+
+    def fail() -> None:
+        raise ValueError("a fault of its own")
+
+    if failing == "watch":
+        monkeypatch.setattr(world.services.lags, "look", fail)
+        wait_until(lambda: any(one.done() for one in world.services._watching))
+    elif failing == "end":
+        monkeypatch.setattr(world.services.operations, "close", fail)
     monkeypatch.setattr(audit, "CLOSE_SECONDS", 60.0)
     servers.broker.stop()
     for _ in range(3):
