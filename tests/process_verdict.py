@@ -294,7 +294,7 @@ def assert_all(kafka: str, url: str) -> dict[str, int]:
     assert_profiles(stored, expected)
     letters_again = assert_dead_letters(kafka, expected, records)
     turns, turns_again = read_turns(kafka)
-    assert_turns(turns, customers)
+    followed = assert_turns(turns, customers)
     assert_notices(kafka, stored)
     assert_references(url, expected)
     return {
@@ -305,6 +305,8 @@ def assert_all(kafka: str, url: str) -> dict[str, int]:
         "commands": sum(fact.command is not None for fact in expected.facts),
         "turns": len(turns),
         "turns_again": turns_again,
+        "followed": followed,
+        "followed_of": len(customers.known),
         "splits": sum(turn["type"] == "customer.split" for turn in turns),
         "dead_letters": len(expected.letters),
         "dead_letters_again": letters_again,

@@ -168,6 +168,7 @@ def live_through(
         world.wait_for_all("all is well in the end")
         world.stop()
     figures = assert_all(world.kafka, world.redis)
+    assert figures["followed"] > 0.9 * figures["followed_of"], "few are in customers too large to be followed"
     return {
         "seed": seed,
         "faults": Counter((FIRST, *names, "zombie", "zombie")),
