@@ -37,6 +37,9 @@ from stores.reading import StoredProfile
 
 router = APIRouter(route_class=DirectRoute)
 
+# Longer than any path of a profile: ids of entries have at most 200.
+FIELD_CHARACTERS_MAX = 300
+
 
 @endpoint(
     router, "GET", "/v1/profiles/{customer_id}/explain/{field:path}",
@@ -45,7 +48,7 @@ router = APIRouter(route_class=DirectRoute)
         "name": "field", "in": "path", "required": True, "example": "billing.balances",
         "description": "A section, a field, or an entry by what comes first in it: billing.balances.EUR. "
         "A slash in a name is sent as %2F.",
-        "schema": {"type": "string", "maxLength": 300},
+        "schema": {"type": "string", "maxLength": FIELD_CHARACTERS_MAX},
     }, *POINT_PARAMETERS, *HEADERS),
     problems=REPLAY_PROBLEMS,
     answers=[Answers(200, "The events that made it.", ExplainAnswer, EXPLAIN), MOVED],
@@ -67,6 +70,8 @@ def field_of(request: Request, caller: Caller) -> str:
     field: str = request.path_params["field"]
     if field.split(".", maxsplit=1)[0] == TIMELINE:
         caller.require("timeline:read")
+    if len(field) > FIELD_CHARACTERS_MAX:
+        raise wrong_parameter("field", f"at most {FIELD_CHARACTERS_MAX} characters")
     try:
         field_path(field)
     except NoSuchField:

@@ -1,7 +1,7 @@
 """Endpoints about dead letters: list, show, redrive, discard; for operators.
 
 Invariants:
-- Lists hold nothing of what stood in a record; a letter shown is audited, and masked as profiles are.
+- Lists hold of what stood in a record only names of fields and types; a letter shown is audited and masked.
 - 200 on redrive and discard means that record and decision are in the log, together; a letter that is settled
   is refused, whoever settled it.
 - With `ops` alone nothing can be written that was not written before: a corrected event needs `events:write`,
@@ -234,7 +234,7 @@ def _summary(one: Entry) -> dict[str, Any]:
     return {
         "position": str(one.position),
         "reason": one.reason,
-        # Lists are not audited, so they say nothing of what stood in the record.
+        # Lists are not audited, so they are masked for everybody.
         "pointer": masked_pointer(one.pointer),
         "detail": masked_detail(one.reason, one.detail),
         "logged_at": _instant(one.at_ms),

@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
+from threading import Event
 
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
@@ -29,8 +30,8 @@ BATCH_RECORDS_MAX = 500
 # Another connection is worth its opening when it takes so many runs off the others.
 RUNS_PER_CONNECTION = 50
 CONNECTIONS_MAX = 4
-# Several connections bring their shares before anybody reads them: so many records are held at most.
-GATHERED_MAX = 10_000
+# Several connections bring their shares before anybody reads them: more records than that come by one.
+GATHERED_MAX = 1_000
 
 Runs = dict[tuple[str, int], deque[deque[int]]]
 Offsets = Mapping[tuple[str, int], Sequence[int]]
@@ -47,17 +48,25 @@ def fetch_records(
             yield from _fetched(bootstrap, silence_seconds, share)
         return
 
+    enough = Event()
+
     def gathered(share: Runs) -> list[Record]:
-        return list(_fetched(bootstrap, silence_seconds, share))
+        return list(_fetched(bootstrap, silence_seconds, share, enough))
 
     # A lane's shares are asked for, and given out, one after the other.
     with ThreadPoolExecutor(len(shares)) as connections:
-        for records in connections.map(gathered, shares):
-            yield from records
+        try:
+            for records in connections.map(gathered, shares):
+                yield from records
+        finally:
+            # One has failed, or nobody reads on: the others need not bring theirs.
+            enough.set()
 
 
-def _fetched(bootstrap: str, silence_seconds: float, share: Runs) -> Iterator[Record]:
-    fetcher = _Fetcher(bootstrap, share)
+def _fetched(
+    bootstrap: str, silence_seconds: float, share: Runs, enough: Event | None = None
+) -> Iterator[Record]:
+    fetcher = _Fetcher(bootstrap, share, enough or Event())
     try:
         yield from fetcher.records(silence_seconds)
     finally:
@@ -92,8 +101,8 @@ def runs(offsets: Sequence[int]) -> list[deque[int]]:
 class _Fetcher:
     """A consumer, and per lane the runs that are still to be read."""
 
-    def __init__(self, bootstrap: str, wanted: Runs) -> None:
-        self._bootstrap, self._runs = bootstrap, wanted
+    def __init__(self, bootstrap: str, wanted: Runs, enough: Event) -> None:
+        self._bootstrap, self._runs, self._enough = bootstrap, wanted, enough
         self._consumer = Consumer(
             {
                 "bootstrap.servers": bootstrap,
@@ -116,7 +125,7 @@ class _Fetcher:
         refuse_unknown(self._consumer, self._bootstrap, self._runs, silence_seconds)
         self._consumer.assign([TopicPartition(*lane, runs[0][0]) for lane, runs in self._runs.items()])
         quiet_since = time.monotonic()
-        while self._runs:
+        while self._runs and not self._enough.is_set():
             # `consume` alone would wait until it has as many as it is asked for.
             first = self._consumer.poll(0.1)
             messages = [] if first is None else [first, *self._consumer.consume(BATCH_RECORDS_MAX, timeout=0)]

@@ -76,11 +76,11 @@ def value_at(value: Any, path: Sequence[str]) -> Any:
         name, after = path[at], at + 1
         if isinstance(value, list):
             entries = keyed(value) or {str(number): entry for number, entry in enumerate(value)}
-            lengths = range(len(path), at, -1)
-            found = next((end for end in lengths if ".".join(path[at:end]) in entries), None)
+            left = ".".join(path[at:]) + "."
+            found = max((one for one in entries if left.startswith(one + ".")), key=len, default=None)
             if found is None:
                 return MISSING
-            value, after = entries[".".join(path[at:found])], found
+            value, after = entries[found], at + found.count(".") + 1
         elif isinstance(value, dict):
             if name not in value:
                 where = ".".join(path[:at]) or "the section"

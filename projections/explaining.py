@@ -27,7 +27,7 @@ from projections.assembling import (
     assemble,
     merged,
 )
-from projections.differing import NoSuchField, value_at
+from projections.differing import MISSING, NoSuchField, value_at
 from projections.folding import Fold
 from projections.parts import PLACE, SECTIONS, Part, empty
 from projections.replay import Heard, Replay
@@ -98,8 +98,8 @@ def explain(
     """
     section, path = field_path(field)
     shown = _Shown(section, founder, placed)
-    value = value_at(shown.document, path)
-    told = value_at(_read(mask(section, shown.written)), path)
+    value = _at(shown.document, path)
+    told = _at(_read(mask(section, shown.written)), path)
     effects: list[Effect] = []
     count = 0
     for record in in_log_order(records):
@@ -110,15 +110,24 @@ def explain(
         states = shown.states
         if not shown.take(replay.folds[heard.event.subject, heard.lane]):
             continue
-        before, value = value, value_at(shown.document, path)
+        before, value = value, _at(shown.document, path)
         if before != value:
             figures = () if section == "summary" else _figures(shown, states, path)
-            before, told = told, value_at(_read(mask(section, shown.written)), path)
+            before, told = told, _at(_read(mask(section, shown.written)), path)
             effects.append(Effect(heard, before, told, figures))
+    value_at(shown.document, path)
     named = dict.fromkeys(name for effect in effects for name in effect.figures)
     declared = SECTIONS[PLACE[section]]
     rules = [rule_of(name, declared.reducers[name], replay.projection.configuration) for name in named]
     return Explained(told, effects, rules, count)
+
+
+def _at(document: Any, path: Sequence[str]) -> Any:
+    """What lies there by now: what the path means may come later, as order `O-8.1` after `O-8`."""
+    try:
+        return value_at(document, path)
+    except NoSuchField:
+        return MISSING
 
 
 class _Shown:
@@ -167,11 +176,11 @@ def _figures(shown: _Shown, before: Sequence[Any], path: Sequence[str]) -> tuple
     changed = [at for at, (was, now) in enumerate(zip(before, after, strict=True)) if was != now]
     if len(changed) < 2:
         return tuple(names[at] for at in changed)
-    was = value_at(section.rendered(list(before)).document, path)
+    was = _at(section.rendered(list(before)).document, path)
     alone = []
     for at in changed:
         mixed = [after[at] if place == at else state for place, state in enumerate(before)]
-        if value_at(section.rendered(mixed).document, path) != was:
+        if _at(section.rendered(mixed).document, path) != was:
             alone.append(names[at])
     return tuple(alone or [names[at] for at in changed])
 

@@ -217,39 +217,59 @@ def assert_turns(turns: Iterable[Mapping[str, Any]], expected: Customers) -> int
     """Following the merges and splits, each upon those before it, ends in the same customers.
 
     They tell of customers; whoever was named before being seen is in none at first, and joins in silence.
-    Whoever was in a customer that is too large to be named whole is followed from the next turn on that names
-    all of theirs. Gives how many subjects could be followed to the end.
+    Of a customer that is too large to be named whole, the members follow from those before, if all others are
+    named; else they are lost until a turn names them again. Gives how many could be followed to the end.
     """
-    together = {name: (name, frozenset((name,))) for name in expected.known}
+    known = expected.known
+    customers = {name: frozenset((name,)) for name in known}
+    lost: set[str] = set()
     for turn in turns:
         data, where = turn["data"], f"{turn['id']} at {turn['data']['position']}"
         assert data["before_count"] == len(data["before"]), f"{where}: more customers than can be followed"
-        groups = [*data["before"], *data["after"]]
-        assert data["truncated"] == any(map(_is_cut, groups)) or data["after_count"] > len(data["after"]), (
-            where
-        )
-        for group in data["before"]:
-            named = expected.known.intersection(group["members"])
-            for name in named & together.keys():
-                founder, members = together[name]
-                same = named <= members if _is_cut(group) else named == members
-                assert founder == group["founder"] and same, f"{where}: {name} was in {together[name]}"
-        if data["truncated"]:
-            # By the founder, too: of a customer that is cut it may be the only one named.
-            founders = {group["founder"] for group in data["before"]}
-            for name in [name for name, (founder, _) in together.items() if founder in founders]:
-                del together[name]
-        for group in data["after"]:
-            assert group["customer_id"] == customer_id(group["founder"]), where
-            members = expected.known.intersection(group["members"])
-            if not _is_cut(group):
-                together.update(dict.fromkeys(members, (group["founder"], members)))
+        assert data["after_count"] == len(data["after"]), f"{where}: more customers than can be followed"
+        assert data["truncated"] == any(map(_is_cut, [*data["before"], *data["after"]])), where
         # Another founder needs no edge: a lane has seen one of the members earlier than all others.
         assert data["edges"] or turn["type"] == "customer.refounded", f"{where}: no reason is given: {turn}"
-    for name, found in together.items():
-        one = expected.placed[expected.of_subject[name]]
-        assert found == (one.founder, expected.known.intersection(one.members)), name
-    return len(together)
+        were: set[str] = set()
+        sure = True
+        for group in data["before"]:
+            founder, named = group["founder"], known.intersection(group["members"])
+            held = customers.pop(founder, None)
+            if held is None and (lost or not named):
+                # Its members are lost, or none of them was seen before it was named.
+                held = named
+                sure = sure and not (lost and _is_cut(group))
+            assert held is not None and named <= held, f"{where}: {founder} has {held}, not {named}"
+            assert _is_cut(group) or named == held, f"{where}: {founder} has {held}, not {named}"
+            were |= held
+        left, cut = set(were), []
+        for group in data["after"]:
+            founder, members = group["founder"], known.intersection(group["members"])
+            assert group["customer_id"] == customer_id(founder), where
+            assert founder not in customers or not members, (
+                f"{where}: {founder} has {customers[founder]}, too"
+            )
+            assert not sure or members <= left, f"{where}: {members - left} come from nowhere"
+            left -= members
+            if _is_cut(group):
+                cut.append((founder, members))
+            elif members:
+                customers[founder] = members
+            lost -= members
+        if sure and len(cut) == 1:
+            [(founder, members)] = cut
+            customers[founder] = frozenset(members | left)
+        elif cut:
+            lost.update(left, *(members for _, members in cut))
+        else:
+            assert not sure or not left, f"{where}: {left} are nowhere now"
+    for founder, members in customers.items():
+        for name in members:
+            one = expected.placed[expected.of_subject[name]]
+            assert (founder, members) == (one.founder, known.intersection(one.members)), name
+    followed = sum(map(len, customers.values()))
+    assert followed == len(known - lost), "each of them is in one customer"
+    return followed
 
 
 def _is_cut(group: Mapping[str, Any]) -> bool:

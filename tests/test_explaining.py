@@ -97,6 +97,24 @@ def test_an_entry_may_have_dots_in_its_name(name: str) -> None:
     assert explained(logged(*orders), f"sales.orders.{name}").value["order_id"] == name
 
 
+@pytest.mark.parametrize("names", [("O-8", "O-8.1"), ("O-8.1", "O-8")])
+def test_of_entries_whose_names_begin_alike_each_is_found_whichever_came_first(
+    names: tuple[str, ...],
+) -> None:
+    records = logged(
+        *(
+            event("sales.order_placed", f"2026-03-0{day}T10:00:00Z", order_id=name, amount_minor=day, **EUR)
+            for day, name in enumerate(names, 1)
+        )
+    )
+    for day, name in enumerate(names, 1):
+        for field, value in ((f"{name}.amount_minor", day), (f"{name}.status", "placed")):
+            found = explained(records, f"sales.orders.{field}")
+            assert found.value == value and [one.before for one in found.effects] == [MISSING], field
+    with pytest.raises(NoSuchField):
+        explained(records, "sales.orders.O-8.1.none")
+
+
 def test_effects_on_a_balance_are_the_amounts_of_its_events() -> None:
     records = logged(
         event("billing.invoice_issued", "2026-03-01T10:00:00Z", invoice_id="I", amount_minor=4990, **DUE),

@@ -7,6 +7,7 @@ Guarantees:
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from random import Random
 from typing import Any
 
@@ -79,6 +80,31 @@ def test_many_runs_are_fetched_by_several_connections_and_come_in_order(
     # As many as that are given out as they come.
     monkeypatch.setattr(fetching, "GATHERED_MAX", 100)
     assert fetched(filled, wanted) == wanted
+
+
+@pytest.mark.parametrize("how", ["closed", "failed"])
+def test_who_has_enough_does_not_wait_for_the_other_connections(
+    monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    told: list[bool] = []
+
+    def records(fetcher: Any, silence_seconds: float) -> Iterator[str]:
+        if fetcher._runs[TOPIC, 0][0][0]:
+            told.append(fetcher._enough.wait(10))
+        elif how == "failed":
+            raise ReadFailed("gone")
+        yield "a record"
+
+    monkeypatch.setattr(fetching, "RUNS_PER_CONNECTION", 1)
+    monkeypatch.setattr(fetching._Fetcher, "records", records)
+    given = fetch_records("nowhere:1", {(TOPIC, 0): [0, 1_000, 2_000]})
+    if how == "failed":
+        with pytest.raises(ReadFailed):
+            next(given)
+    else:
+        assert next(given) == "a record"
+        given.close()
+    assert told and all(told)
 
 
 def test_neighbours_are_read_in_one_go() -> None:

@@ -171,6 +171,8 @@ def test_a_letter_is_shown_as_received_or_masked_and_audited(http: HttpWorld, lo
 def test_names_of_fields_that_are_none_are_hidden() -> None:
     event = {"id": "a", "data": {"Ada Byron": 1, "ok": {"ada@example.com": [True]}}, "ada byron": "x"}
     assert masked_event(event) == {"id": "a", "data": {"…": "…", "ok": {"…": ["…"]}}, "…": "…"}
+    several = {"line1": 1, "address_2": None, "Ada": 1, "ok": 2}
+    assert masked_event({"data": several})["data"] == {"…": "…", "… (2)": None, "… (3)": "…", "ok": "…"}
     assert masked_pointer("/data/lines/0/Ada Byron") == "/data/lines/0/…"
     assert masked_pointer("/Ada_Byron") == "/…"
 

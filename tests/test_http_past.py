@@ -123,6 +123,11 @@ def test_a_field_may_have_a_slash_in_its_name(worlds: Worlds, field: str) -> Non
     assert (answer.status_code, answer.json()["value"]) == (200, "placed"), answer.text
 
 
+def test_a_field_of_too_many_parts_is_refused_before_it_is_looked_for(worlds: Worlds) -> None:
+    answer = explain(worlds, "sales.orders" + "." * 10_000)
+    assert (answer.status_code, answer.json()["parameter"]) == (422, "field")
+
+
 def test_an_explanation_has_the_rule_and_the_events_with_their_effects(worlds: Worlds) -> None:
     body = explain(worlds, "billing.balances.EUR.balance_minor").json()
     assert (body["value"], body["event_count"], body["effect_count"]) == (4000, 3, 2)

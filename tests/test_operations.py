@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
 
 from api.history import SAMPLES_MAX, History, Sample
-from api.letter_masking import masked_detail, masked_pointer
+from api.letter_masking import masked_detail, masked_key, masked_pointer
 from api.masking import HIDDEN
 from api.ops_bodies import (
     LagState,
@@ -284,6 +285,11 @@ def fault_of(key: bytes | None = b"crm:1", **changed: Any) -> Fault:
         {"subject": "Ada Byron"},
         {"subject": "ada"},
         {"subject": 'Ada "it\'s me" Byron'},
+        {"subject": "ada.byron"},
+        {"subject": "192.168.178.20"},
+        {"type": "4917012345678.byron1"},
+        {"type": "sales.order_placed", "data": {"traits": {"491701234567": "x" * 300}}},
+        {"491701234567": 1.5},
         {"type": "Ada Byron"},
         {"type": "ada"},
         {"Ada Byron": 1},
@@ -298,7 +304,36 @@ def test_the_fault_of_a_masked_letter_quotes_nothing_but_the_name_of_an_event_ty
     for cut in (len(fault.detail), len(fault.detail) - 1, len("not namespace:value: 'Ada By")):
         shown = masked_detail(fault.reason, fault.detail[:cut])
         assert "byron" not in shown.lower() and "'ada" not in shown.lower()
-    assert "yron" not in masked_pointer(fault.pointer)
+        assert not any(len(digits) > 3 for digits in re.findall("[0-9.]+", shown)), shown
+    assert "yron" not in masked_pointer(fault.pointer) and "4917" not in masked_pointer(fault.pointer)
+
+
+@pytest.mark.parametrize(
+    "name", ["ce_Ada Byron", 'ce_Ada Byron "x', "ce_byron_" + "x" * 2_000, "ce_Ada Byron 'x"]
+)
+@pytest.mark.parametrize("cut", [1_000, 200])
+def test_the_name_of_a_header_that_is_no_text_is_shown_only_if_it_is_one(name: str, cut: int) -> None:
+    headers = [("ce_specversion", b"1.0"), (name, b"\xff")]
+    fault = read("sales.events", b"crm:1", b"{}", headers, 0)
+    assert isinstance(fault, Fault) and fault.reason == Reason.NOT_UTF8
+    assert masked_detail(fault.reason, fault.detail[:cut]) == "header … is not UTF-8"
+    assert "byron" not in masked_pointer(fault.pointer[:cut]).lower()
+    known = read("sales.events", b"crm:1", b"{}", [("ce_specversion", b"1.0"), ("ce_subject", b"\xff")], 0)
+    assert isinstance(known, Fault) and masked_detail(known.reason, known.detail) == known.detail
+
+
+@pytest.mark.parametrize(
+    ("key", "shown"),
+    [
+        ("crm:4711", "crm:4711"),
+        ("email:ada@example.com", "email:a…@…"),
+        ("https://shop.example/login?user=Ada&pw=secret", "…"),
+        ("name:Ada,Byron,1985-03-17", "…"),
+        ("Ada Byron", "…"),
+    ],
+)
+def test_a_key_is_shown_if_it_has_the_form_of_most_subjects(key: str, shown: str) -> None:
+    assert masked_key(key) == shown
 
 
 def test_a_misspelt_event_type_and_a_field_are_named_to_everybody() -> None:
