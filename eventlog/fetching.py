@@ -29,7 +29,7 @@ FETCH_BYTES = 64 * 1024
 BATCH_RECORDS_MAX = 500
 # Another connection is worth its opening when it takes so many runs off the others.
 RUNS_PER_CONNECTION = 50
-CONNECTIONS_MAX = 4
+CONNECTIONS_MAX = 2
 # Several connections bring their shares before anybody reads them: more records than that come by one.
 GATHERED_MAX = 1_000
 
