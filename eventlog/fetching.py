@@ -3,8 +3,7 @@
 Guarantees:
 - Every record that is asked for comes once, in its lane's order; lanes are interleaved as they arrive.
 - One that cannot be had (removed by retention, broker away, a lane that is gone) raises ReadFailed.
-- Costs about a round trip for each run of neighbours, whatever lies between runs; lanes wait side by side,
-  and so do several connections where there are many runs.
+- Costs about a round trip for each run of neighbours, whatever lies between runs; lanes wait side by side.
 """
 
 from __future__ import annotations
@@ -12,9 +11,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
-from threading import Event
 
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
@@ -22,18 +19,13 @@ from eventlog.errors import ReadFailed
 from eventlog.reading import FINAL_ERRORS, SILENCE_SECONDS_MAX, record_of, refuse_unknown
 from models.record import Record
 
-# Up to this distance reading on is quicker than asking anew: some 80 kB of events.
-READ_THROUGH = 250
-# What one answer brings of a lane: at least a batch of records, however small this is.
-FETCH_BYTES = 64 * 1024
+# Up to this distance reading on is quicker than asking anew.
+READ_THROUGH = 25
+# What one answer brings of a lane: one batch of records, since it brings a batch however small this is. Of
+# 1,000 records scattered over four lanes, answers of 64 kB took seven times as long: all of it is unpacked.
+FETCH_BYTES = 1_000
 BATCH_RECORDS_MAX = 500
-# Another connection is worth its opening when it takes so many runs off the others.
-RUNS_PER_CONNECTION = 50
-CONNECTIONS_MAX = 2
-# Several connections bring their shares before anybody reads them: more records than that come by one.
-GATHERED_MAX = 1_000
 
-Runs = dict[tuple[str, int], deque[deque[int]]]
 Offsets = Mapping[tuple[str, int], Sequence[int]]
 
 
@@ -41,51 +33,14 @@ def fetch_records(
     bootstrap: str, wanted: Offsets, *, silence_seconds: float = SILENCE_SECONDS_MAX
 ) -> Iterator[Record]:
     """The records at these offsets of each lane, ascending per lane. ReadFailed."""
-    waiting = {lane: deque(runs(sorted(set(offsets)))) for lane, offsets in wanted.items() if offsets}
-    shares = _shares(waiting)
-    if len(shares) < 2:
-        for share in shares:
-            yield from _fetched(bootstrap, silence_seconds, share)
+    waiting = {lane: sorted(set(offsets)) for lane, offsets in wanted.items() if offsets}
+    if not waiting:
         return
-
-    enough = Event()
-
-    def gathered(share: Runs) -> list[Record]:
-        return list(_fetched(bootstrap, silence_seconds, share, enough))
-
-    # A lane's shares are asked for, and given out, one after the other.
-    with ThreadPoolExecutor(len(shares)) as connections:
-        try:
-            for records in connections.map(gathered, shares):
-                yield from records
-        finally:
-            # One has failed, or nobody reads on: the others need not bring theirs.
-            enough.set()
-
-
-def _fetched(
-    bootstrap: str, silence_seconds: float, share: Runs, enough: Event | None = None
-) -> Iterator[Record]:
-    fetcher = _Fetcher(bootstrap, share, enough or Event())
+    fetcher = _Fetcher(bootstrap, waiting)
     try:
         yield from fetcher.records(silence_seconds)
     finally:
         fetcher.close()
-
-
-def _shares(waiting: Runs) -> list[Runs]:
-    """The runs for each connection: of every lane an equal piece, the earlier ones first."""
-    count = sum(map(len, waiting.values()))
-    records = sum(len(run) for lane in waiting.values() for run in lane)
-    connections = 1 if records > GATHERED_MAX else min(CONNECTIONS_MAX, -(-count // RUNS_PER_CONNECTION))
-    shares: list[Runs] = [{} for _ in range(connections)]
-    for lane, lane_runs in waiting.items():
-        total = len(lane_runs)
-        for number, share in enumerate(shares):
-            piece = total * (number + 1) // connections - total * number // connections
-            if piece:
-                share[lane] = deque(lane_runs.popleft() for _ in range(piece))
-    return [share for share in shares if share]
 
 
 def runs(offsets: Sequence[int]) -> list[deque[int]]:
@@ -101,8 +56,9 @@ def runs(offsets: Sequence[int]) -> list[deque[int]]:
 class _Fetcher:
     """A consumer, and per lane the runs that are still to be read."""
 
-    def __init__(self, bootstrap: str, wanted: Runs, enough: Event) -> None:
-        self._bootstrap, self._runs, self._enough = bootstrap, wanted, enough
+    def __init__(self, bootstrap: str, wanted: Mapping[tuple[str, int], Sequence[int]]) -> None:
+        self._bootstrap = bootstrap
+        self._runs = {lane: deque(runs(offsets)) for lane, offsets in wanted.items()}
         self._consumer = Consumer(
             {
                 "bootstrap.servers": bootstrap,
@@ -125,7 +81,7 @@ class _Fetcher:
         refuse_unknown(self._consumer, self._bootstrap, self._runs, silence_seconds)
         self._consumer.assign([TopicPartition(*lane, runs[0][0]) for lane, runs in self._runs.items()])
         quiet_since = time.monotonic()
-        while self._runs and not self._enough.is_set():
+        while self._runs:
             # `consume` alone would wait until it has as many as it is asked for.
             first = self._consumer.poll(0.1)
             messages = [] if first is None else [first, *self._consumer.consume(BATCH_RECORDS_MAX, timeout=0)]

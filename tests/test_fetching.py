@@ -6,14 +6,11 @@ Guarantees:
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterator
 from random import Random
 from typing import Any
 
 import pytest
 
-from eventlog import fetching
 from eventlog.admin import create_topics
 from eventlog.errors import ReadFailed
 from eventlog.fetching import READ_THROUGH, fetch_records, runs
@@ -64,47 +61,6 @@ def test_every_record_asked_for_comes_once_and_in_order_or_is_missed(filled: str
             list(fetch_records(filled, {(TOPIC, 0): offsets, (TOPIC, 1): [1]}, silence_seconds=1))
     with pytest.raises(ReadFailed, match=r"no lane sales\.events\[9\]"):
         list(fetch_records(filled, {(TOPIC, 9): [0]}))
-
-
-def test_many_runs_are_fetched_by_several_connections_and_come_in_order(
-    filled: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(fetching, "READ_THROUGH", 1)
-    monkeypatch.setattr(fetching, "RUNS_PER_CONNECTION", 20)
-    wanted = {(TOPIC, 0): list(range(0, RECORDS, 12)), (TOPIC, 1): [7], (TOPIC, 2): list(range(0, 90, 2))}
-    shares = fetching._shares({lane: deque(runs(offsets)) for lane, offsets in wanted.items()})
-    assert [sum(map(len, share.values())) for share in shares] == [72, 74]
-    assert fetched(filled, wanted) == wanted
-    with pytest.raises(ReadFailed, match=r"sales\.events"):
-        list(fetch_records(filled, {**wanted, (TOPIC, 1): [RECORDS]}, silence_seconds=1))
-    # As many as that are given out as they come.
-    monkeypatch.setattr(fetching, "GATHERED_MAX", 100)
-    assert fetched(filled, wanted) == wanted
-
-
-@pytest.mark.parametrize("how", ["closed", "failed"])
-def test_who_has_enough_does_not_wait_for_the_other_connections(
-    monkeypatch: pytest.MonkeyPatch, how: str
-) -> None:
-    told: list[bool] = []
-
-    def records(fetcher: Any, silence_seconds: float) -> Iterator[str]:
-        if fetcher._runs[TOPIC, 0][0][0]:
-            told.append(fetcher._enough.wait(10))
-        elif how == "failed":
-            raise ReadFailed("gone")
-        yield "a record"
-
-    monkeypatch.setattr(fetching, "RUNS_PER_CONNECTION", 1)
-    monkeypatch.setattr(fetching._Fetcher, "records", records)
-    given = fetch_records("nowhere:1", {(TOPIC, 0): [0, 1_000, 2_000]})
-    if how == "failed":
-        with pytest.raises(ReadFailed):
-            next(given)
-    else:
-        assert next(given) == "a record"
-        given.close()
-    assert told and all(told)
 
 
 def test_neighbours_are_read_in_one_go() -> None:
