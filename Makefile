@@ -51,9 +51,9 @@ lint: setup
 	@$(BIN)/python -m ops.schemas --check
 	@echo "lint, layers, types and schemas: fine"
 
-# A file of tests stays in one process: its tests share servers. tests/conftest.py says which files begin.
+# A file of tests stays in one process: its tests share servers.
 test: lint  ## Lint, types, layers, schemas, then all tests; under ten minutes on two cores.
-	@$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(BIN)/pytest -n 4 --dist loadfile $(ARGS)
 
 campaign: setup  ## The long proofs: hours of simulated faults, and the tests marked `campaign`.
 	@$(BIN)/python -m tests.simulation.run --seeds $(SEEDS)

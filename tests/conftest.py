@@ -44,20 +44,6 @@ def pytest_configure() -> None:
         raise pytest.UsageError(str(unknown)) from unknown
 
 
-# These take longest, with few tests each, and begin first: else one process is still at them in the end.
-LONG = (
-    "test_processes", "test_simulator_catches", "test_worker_process", "test_redis_bounce", "test_benchmarks",
-    "test_graph_benchmark", "test_rebuild_process", "test_suggest", "test_partitioning",
-    "test_workers_together",
-)  # fmt: skip
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The long files first; within a file the order stays."""
-    order = {name: place for place, name in enumerate(LONG)}
-    items.sort(key=lambda item: order.get(item.path.stem, len(LONG)))
-
-
 @pytest.fixture(params=KINDS)
 def server_kind(request: pytest.FixtureRequest) -> str:
     """The kind of servers of this run of the test."""
