@@ -7,6 +7,8 @@ Guarantees:
   profile, two round trips; `scv_lookup` is one call. Names are taken at random, from all customers alike.
 - Look-ups begin at a steady rate: one that had to wait for the one before counts from when it was due.
 - Every answer is looked at: another customer than the one who has the address, or no profile, is an error.
+- `beside a rebuild` is plain once more, while `scv rebuild start`, with one process, folds the same log into
+  another generation of the same store. How many records it folded meanwhile is told.
 - What `benchmarks.looking` guarantees. All of it is on this machine.
 - What `benchmarks.keeping` guarantees of every command.
 """
@@ -14,9 +16,11 @@ Guarantees:
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from random import Random
 from typing import Any
 
@@ -24,16 +28,20 @@ import redis
 
 from benchmarks import keeping, looking, usage
 from benchmarks.checking import WrongProfiles
-from benchmarks.contenders import Running
+from benchmarks.contenders import ROOT, Ended, Running
+from benchmarks.draining import LOOK_EVERY_SECONDS
 from benchmarks.latency import percentile
 from benchmarks.load import email_of
 from benchmarks.looking import Plan
 from benchmarks.servers import Servers
 from models.identifiers import customer_id
 from stores.keys import Keys
+from stores.rebuilding import Rebuilds
 
 # Until the flow is on its way and the connection is warm.
 WARM_UP_SECONDS = 2.0
+
+BESIDE, REBUILT = "beside a rebuild", "g2"
 
 LookUp = Callable[[str], str | None]
 
@@ -75,7 +83,36 @@ def look_up(servers: Servers, running: Running, plan: Plan) -> list[dict[str, An
             "plain": Plain(client, running.attempt.generation),
             "scv_lookup": OnServer(client),
         }
-        return [_timed(name, ways[name], servers, plan) for name in ways]
+        found = [_timed(name, ways[name], servers, plan) for name in ways]
+        with _rebuilding(servers) as done:
+            before = done()
+            beside = _timed(BESIDE, ways["plain"], servers, plan)
+            return [*found, {**beside, "rebuilt_records": done() - before}]
+
+
+@contextmanager
+def _rebuilding(servers: Servers) -> Iterator[Callable[[], int]]:
+    """A rebuild that has begun; gives how many records it has folded."""
+    command = [
+        sys.executable, "-m", "ops.cli", "rebuild", "start", "--execute", "--generation", REBUILT, "--json",
+        "--kafka", servers.bootstrap, "--redis", servers.redis, "--workers", "1",
+    ]  # fmt: skip
+    process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    try:
+        with servers.client() as client:
+
+            def done() -> int:
+                rebuild = Rebuilds(client).get(REBUILT)
+                return 0 if rebuild is None else rebuild.done
+
+            while not done():
+                if process.poll() is not None:
+                    raise Ended(f"scv rebuild ended with {process.poll()} before it had begun")
+                time.sleep(LOOK_EVERY_SECONDS)
+            yield done
+    finally:
+        process.terminate()
+        process.wait()
 
 
 def _timed(name: str, look_up: LookUp, servers: Servers, plan: Plan) -> dict[str, Any]:
@@ -127,7 +164,8 @@ def lines(result: Mapping[str, Any]) -> list[str]:
     for one in result["lookups"]:
         shares = [f"{one[name]:.0%}" for name in ("store_cpu_share", "client_cpu_share")]
         rows.append([one["way"], f"{one['lookups_per_second']:,.0f}", *looking.times(one), *shares])
-    return looking.table(result, rows)
+    rebuilt = result["lookups"][-1]["rebuilt_records"]
+    return [*looking.table(result, rows), f"the rebuild folded {rebuilt:,} records meanwhile"]
 
 
 def main(argv: Sequence[str] | None = None) -> int:

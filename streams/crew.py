@@ -26,6 +26,8 @@ _AWAY = (StoreAway, LogUnavailable, ProduceFailed, ReadFailed)
 # How often the caller gets a word in while nobody says anything.
 LOOK_EVERY_SECONDS = 0.2
 END_SECONDS = 10.0
+# Readers, and who follows live, come first where all want the same core.
+NICENESS = 10
 
 # Does one task; `told(n)` says that so much is done, and returns when it may go on.
 Perform = Callable[[Any, Callable[[int], None]], Any]
@@ -135,6 +137,8 @@ def _work(
     arguments: tuple[Any, ...],
 ) -> None:
     """What a process of a crew does, until there is nothing more, or nobody to do it for."""
+    if hasattr(os, "nice"):
+        os.nice(NICENESS)
     # Ctrl-C at the terminal reaches all of them; who started them decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # As for a worker: parts and views hold no cycles.
