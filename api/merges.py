@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from api.masking import HIDDEN, mask_given_name, mask_subject, scrubbed
-from eventlog.admin import lane_ends
+from eventlog.ends import lane_ends
 from eventlog.fetching import fetch_records
 from eventlog.reading import read_batches
 from models.catalogue import MERGES_TOPIC

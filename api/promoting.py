@@ -17,7 +17,7 @@ from api.asking import Unanswered
 from api.problems import Problem
 from api.routing import Caller
 from api.services import Services
-from eventlog.admin import lane_ends
+from eventlog.ends import lane_ends
 from eventlog.errors import ProduceFailed
 from eventlog.promotions import PromotionsLost, heal, promote, promotions, roll_back
 from models.catalogue import SOURCES, link_topic

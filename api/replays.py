@@ -4,7 +4,7 @@ Invariants:
 - Look-ups go on at full speed: nothing of a replay runs in the server's process, and its process is nicer.
 - At most `RECORDS_MAX` records a replay and `WAITING_MAX` replays at a time; nobody waits longer than
   `ANSWER_SECONDS` for an answer.
-- The process starts with the first replay, and anew when it died.
+- The process starts with `begin`, else with the first replay, and anew when it died.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -103,7 +104,23 @@ class Replays:
     def __init__(self, origin: Origin) -> None:
         self._origin = origin
         self._pool: ProcessPoolExecutor | None = None
+        self._ready: asyncio.Future[None] | None = None
         self._waiting = 0
+
+    def begin(self) -> asyncio.Future[None]:
+        """Start the process if there is none; done when it is there, and no replay need wait for that."""
+        if self._pool is None or self._ready is None:
+            loop = asyncio.get_running_loop()
+            pool = self._started()
+            # Ctrl-C in a terminal goes to all; this process, which inherits what is blocked, ends by itself.
+            blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+            try:
+                self._ready = loop.run_in_executor(pool, _started)
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+            # Whoever asks next is told; nobody may.
+            self._ready.add_done_callback(lambda ready: ready.cancelled() or ready.exception())
+        return self._ready
 
     async def profile(self, asked: Asked) -> Past:
         """A customer as it was. Problem."""
@@ -128,11 +145,10 @@ class Replays:
             raise Problem("replay_busy", "try again soon")
         self._waiting += 1
         try:
-            loop = asyncio.get_running_loop()
-            if self._pool is None:
-                async with asyncio.timeout(START_SECONDS):
-                    await loop.run_in_executor(self._started(), _started)
+            async with asyncio.timeout(START_SECONDS):
+                await asyncio.shield(self.begin())
             async with asyncio.timeout(ANSWER_SECONDS):
+                loop = asyncio.get_running_loop()
                 found = await loop.run_in_executor(self._started(), answer, asked)
         except TimeoutError:
             raise Problem("replay_busy", "no answer in time; try again") from None

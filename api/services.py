@@ -30,8 +30,8 @@ from api.operations import Operations
 from api.readiness import Readiness
 from api.replays import Origin, Replays
 from eventlog.acknowledged import AcknowledgedProducer
-from eventlog.admin import lane_ends
 from eventlog.dead_letters import LetterIndex
+from eventlog.ends import lane_ends
 from eventlog.observing import LogObserver
 from eventlog.producing import LogProducer
 from models.catalogue import COMMAND_TOPIC, DOMAIN_TOPICS
@@ -64,6 +64,7 @@ class Plan(NamedTuple):
     """What a server is told: where log, store and keys are, the rules, requests a second and key.
 
     `trust`, `config` and `shape` are the settings' of that name: what replays need to fold as workers do.
+    `replays_ready`: their process (a second, some 60 MB) starts with the server, not when first needed.
     """
 
     kafka: str
@@ -74,6 +75,7 @@ class Plan(NamedTuple):
     trust: tuple[str, ...]
     config: str
     shape: str
+    replays_ready: bool = False
 
 
 class Services:
@@ -113,6 +115,8 @@ class Services:
         self.letter_counts = LetterCounts(self.letters)
         rules = plan.rules.model_dump()
         self.replays = Replays(Origin(plan.kafka, plan.redis, rules, plan.trust, plan.config, plan.shape))
+        if plan.replays_ready:
+            self.replays.begin()
         self.metrics = Metrics(self)
         self.operations = Operations(self.lags, self.log.lanes, LogObserver(plan.kafka), self.letter_counts)
         self.generations = GenerationWatch(plan.kafka, plan.redis, self.operations.observed)

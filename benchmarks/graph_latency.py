@@ -24,7 +24,7 @@ from benchmarks.latency import LINGER_MS, LOOK_EVERY_SECONDS, SUBJECTS, percenti
 from benchmarks.load import email_of, mixed
 from benchmarks.servers import Servers
 from benchmarks.usage import load_average
-from eventlog.admin import lane_ends
+from eventlog.ends import lane_ends
 from eventlog.producing import LogProducer
 from eventlog.reading import read_topic
 from eventlog.topics import MARKETING, SALES, link_log

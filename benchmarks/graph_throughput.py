@@ -23,7 +23,7 @@ from benchmarks.graph_population import Told, events, facts
 from benchmarks.report import spread
 from benchmarks.servers import Servers
 from benchmarks.stages import LOG_MS, Memory, Record, folding_worker
-from eventlog.admin import lane_ends
+from eventlog.ends import lane_ends
 from eventlog.producing import LogProducer
 from eventlog.topics import FIRST_GENERATION, link_log
 from models.identifiers import customer_id

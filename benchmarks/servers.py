@@ -15,9 +15,10 @@ from redis import Redis
 
 from benchmarks.load import Sent
 from eventlog import apache
-from eventlog.admin import create_topics, delete_topics, describe_topics, lane_ends
+from eventlog.admin import create_topics, delete_topics, describe_topics
 from eventlog.apache import ApacheBroker
 from eventlog.embedded import EmbeddedBroker
+from eventlog.ends import lane_ends
 from eventlog.producing import LogProducer
 from eventlog.topics import DOMAIN_TOPICS
 from models.record import Lane

@@ -1,34 +1,26 @@
-"""Creating topics and asking the broker what it holds.
+"""Creating, describing and deleting topics. What their lanes hold: `eventlog.ends`.
 
 Guarantees:
 - Creating is idempotent and never changes a topic that exists: not its lanes, not its settings.
-- A lane's end is the offset that the next record gets, on every broker: where the listed end is known to
-  be too early (the embedded broker), it is taken from a read.
 - Every answer or a LogError of one line; nothing waits longer than `ANSWER_SECONDS_MAX`.
 
-Each call connects, asks and disconnects (about 15 ms): for start-up, the command line and tests. A worker
-learns ends from what it fetches.
+Each call connects, asks and disconnects (about 15 ms): for start-up, the command line and tests.
 """
 
 import contextlib
 import logging
 import time
 from collections.abc import Collection, Iterable, Iterator
-from typing import NamedTuple
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka import KafkaError as ClientError
+from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 from kafka import KafkaAdminClient
-from kafka import TopicPartition as AdminTopicPartition
-from kafka.admin import ConfigResource, OffsetSpec
+from kafka.admin import ConfigResource
 from kafka.errors import KafkaError, KafkaTimeoutError
-from kafka.protocol.consumer.offsets import IsolationLevel
 
-from eventlog.embedded import CLUSTER_ID as EMBEDDED_CLUSTER_ID
 from eventlog.errors import LogError, LogUnavailable, NoSuchTopic
 from eventlog.topics import FIRST_GENERATION, PARTITIONS, Topic, topic_plan
-from models.record import Lane
 
 # A broker that is up answers in milliseconds; one that restarts is back in seconds.
 ANSWER_SECONDS_MAX = 20.0
@@ -42,13 +34,6 @@ BROKERS_DEFAULT = -1
 # All that matters of its many lines on a lost connection arrives as the error that it raises.
 if logging.getLogger("kafka").level == logging.NOTSET:
     logging.getLogger("kafka").setLevel(logging.CRITICAL)
-
-
-class Ends(NamedTuple):
-    """The offsets a lane holds: from `earliest` up to, not including, `end`."""
-
-    earliest: int
-    end: int
 
 
 def create_topics(
@@ -136,7 +121,10 @@ def topic_settings(bootstrap: str, topics: Collection[str]) -> dict[str, dict[st
     if not topics:
         return {}
     with _admin(bootstrap) as admin:
-        _lanes(bootstrap, admin, topics)
+        described = admin.describe_topics(sorted(set(topics)))
+        missing = sorted(topic["name"] for topic in described if topic["error_code"] != 0)
+        if missing:
+            raise NoSuchTopic(f"{bootstrap}: no topic {', '.join(missing)}; run `scv topics create`")
         answer = admin.describe_configs(
             [ConfigResource("TOPIC", name) for name in topics], config_filter="all"
         )
@@ -144,118 +132,6 @@ def topic_settings(bootstrap: str, topics: Collection[str]) -> dict[str, dict[st
             name: {setting: entry["value"] for setting, entry in settings.items()}
             for name, settings in answer["topic"].items()
         }
-
-
-def lane_ends(
-    bootstrap: str, topics: Collection[str], *, committed: bool = False
-) -> dict[tuple[str, int], Ends]:
-    """What each lane of these topics holds, by (topic, partition); a `Lane` finds it too.
-
-    `committed` ends before the first open transaction: up to there a reader need not wait for anybody.
-    LogError if one of the topics does not exist.
-    """
-    isolation = IsolationLevel.READ_COMMITTED if committed else IsolationLevel.READ_UNCOMMITTED
-    if not topics:
-        return {}
-    with _admin(bootstrap) as admin:
-        lanes = _lanes(bootstrap, admin, topics)
-        earliest = admin.list_partition_offsets(dict.fromkeys(lanes, OffsetSpec.EARLIEST))
-        latest = admin.list_partition_offsets(
-            dict.fromkeys(lanes, OffsetSpec.LATEST), isolation_level=isolation
-        )
-        embedded = admin.describe_cluster()["cluster_id"] == EMBEDDED_CLUSTER_ID
-    ends: dict[tuple[str, int], Ends] = {
-        Lane(lane.topic, lane.partition): Ends(earliest[lane].offset, latest[lane].offset)
-        for lane in sorted(lanes)
-    }
-    return _with_read_ends(bootstrap, ends) if embedded else ends
-
-
-def time_ranges(
-    bootstrap: str, topics: Collection[str], from_ms: int | None = None, to_ms: int | None = None
-) -> dict[tuple[str, int], tuple[int, int]]:
-    """Ranges that hold all committed records logged from one instant up to, not including, another.
-
-    Milliseconds since 1970. They may hold others, too, where the log times of a lane do not only grow (the
-    embedded broker, which also says too little of where an instant lies). LogError as `lane_ends`.
-    """
-    held = lane_ends(bootstrap, topics, committed=True)
-    with _admin(bootstrap) as admin:
-        embedded = admin.describe_cluster()["cluster_id"] == EMBEDDED_CLUSTER_ID
-
-        def offsets(at_ms: int | None) -> dict[tuple[str, int], int]:
-            if at_ms is None or not held:
-                return {}
-            asked = {AdminTopicPartition(*lane): max(at_ms, 0) for lane in held}
-            found = admin.list_partition_offsets(asked)
-            return {
-                lane: found[AdminTopicPartition(*lane)].offset
-                if found[AdminTopicPartition(*lane)].offset >= 0
-                else ends.end
-                for lane, ends in held.items()
-            }
-
-        starts, stops = offsets(from_ms), offsets(None if embedded else to_ms)
-    return {
-        lane: (min(starts.get(lane, ends.earliest), ends.end), min(stops.get(lane, ends.end), ends.end))
-        for lane, ends in held.items()
-    }
-
-
-def _with_read_ends(bootstrap: str, listed: dict[tuple[str, int], Ends]) -> dict[tuple[str, int], Ends]:
-    """The ends as a read tells them: the embedded broker lists a lane's last batch as one record."""
-    waiting = {lane for lane, ends in listed.items() if ends.end > ends.earliest}
-    found = dict(listed)
-    consumer = Consumer(
-        {
-            "bootstrap.servers": bootstrap,
-            "group.id": "scv-ends",
-            "enable.auto.commit": False,
-            # A transaction's marker is no message: where the last batch is one, only the lane's end is told.
-            "enable.partition.eof": True,
-            "fetch.wait.max.ms": 1,
-            "log_level": 0,
-        }
-    )
-    try:
-        consumer.assign([TopicPartition(*lane, listed[lane].end - 1) for lane in waiting])
-        deadline = time.monotonic() + ANSWER_SECONDS_MAX
-        while waiting:
-            for message in consumer.consume(len(waiting), timeout=0.05):
-                topic, partition, offset = message.topic(), message.partition(), message.offset()
-                error = message.error()
-                if topic is None or partition is None or offset is None:
-                    continue
-                if error is not None and error.code() != ClientError._PARTITION_EOF:
-                    continue
-                lane = Lane(topic, partition)
-                # The high watermark that came with the fetch of this very record.
-                _, high = consumer.get_watermark_offsets(TopicPartition(*lane), cached=True)
-                found[lane] = Ends(listed[lane].earliest, max(high, offset if error else offset + 1))
-                waiting.discard(lane)
-            if waiting and time.monotonic() > deadline:
-                lanes = ", ".join(f"{topic}[{partition}]" for topic, partition in sorted(waiting)[:3])
-                raise LogUnavailable(
-                    f"{bootstrap}: {len(waiting)} lanes, {lanes} among them, do not tell their end"
-                )
-    except KafkaException as failed:
-        raise LogUnavailable(f"{bootstrap}: reading ends of lanes: {failed.args[0]}") from failed
-    finally:
-        consumer.close()
-    return found
-
-
-def _lanes(bootstrap: str, admin: KafkaAdminClient, topics: Collection[str]) -> list[AdminTopicPartition]:
-    """The lanes of these topics; LogError if one of them does not exist."""
-    described = admin.describe_topics(sorted(set(topics)))
-    missing = sorted(topic["name"] for topic in described if topic["error_code"] != 0)
-    if missing:
-        raise NoSuchTopic(f"{bootstrap}: no topic {', '.join(missing)}; run `scv topics create`")
-    return [
-        AdminTopicPartition(topic["name"], partition["partition_index"])
-        for topic in described
-        for partition in topic["partitions"]
-    ]
 
 
 @contextlib.contextmanager

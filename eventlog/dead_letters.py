@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from eventlog.admin import lane_ends
+from eventlog.ends import lane_ends
 from eventlog.errors import LogUnavailable, NoSuchTopic, ReadFailed
 from eventlog.fetching import fetch_records
 from eventlog.reading import read_lane

@@ -9,7 +9,7 @@ What it is not:
 - It holds everything in memory: stopping it empties it. No retention, no compaction.
 - It keeps the producer's time where Apache Kafka would set the append time.
 - It lists a lane's end too early when the last batch has several records; what it says when the lane is
-  read is right. `admin.lane_ends` makes up for that.
+  read is right. `ends.lane_ends` makes up for that.
 - An offset past the end is no error to it; a reader waits there.
 - Transactions commit and fence as they should, but what was sent and then aborted is read all the same.
 - A consumer group forms after half the session timeout: use session timeouts of 6 s.

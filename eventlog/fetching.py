@@ -15,6 +15,7 @@ from itertools import pairwise
 
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
+from eventlog.brief import BRIEF
 from eventlog.errors import ReadFailed
 from eventlog.reading import FINAL_ERRORS, SILENCE_SECONDS_MAX, record_of, refuse_unknown
 from models.record import Record
@@ -73,7 +74,7 @@ class _Fetcher:
                 "fetch.queue.backoff.ms": 0,
                 "fetch.message.max.bytes": FETCH_BYTES,
                 "fetch.wait.max.ms": 1,
-                "log_level": 0,
+                **BRIEF,
             }
         )
 

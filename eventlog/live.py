@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterator
 
 from confluent_kafka import Consumer, TopicPartition
 
-from eventlog.admin import lane_ends
+from eventlog.ends import lane_ends
 from eventlog.errors import ReadFailed
 from eventlog.reading import FINAL_ERRORS, record_of
 from models.record import Lane, Record

@@ -15,7 +15,8 @@ from operator import methodcaller
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from eventlog.admin import lane_ends
+from eventlog.brief import BRIEF
+from eventlog.ends import lane_ends
 from eventlog.errors import ReadFailed
 from models.record import Record
 
@@ -166,7 +167,7 @@ class _RangeReader:
                 "auto.offset.reset": "error",
                 "queued.max.messages.kbytes": QUEUED_KB_MAX,
                 "fetch.wait.max.ms": 50,
-                "log_level": 0,
+                **BRIEF,
             }
         )
 

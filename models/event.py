@@ -36,7 +36,7 @@ LINES_MAX = 200
 class Shape(BaseModel):
     """Strict: no text is read as a number. Unknown fields are left out."""
 
-    model_config = ConfigDict(strict=True, extra="ignore", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(strict=True, extra="ignore", frozen=True, allow_inf_nan=False, defer_build=True)
 
 
 class StatedIdentifier(Shape):

@@ -9,7 +9,8 @@ from types import MappingProxyType
 
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Consumer, KafkaException, Message, TopicPartition
 
-from eventlog.admin import create_topics, delete_topics, describe_topics, lane_ends, topic_settings
+from eventlog.admin import create_topics, delete_topics, describe_topics, topic_settings
+from eventlog.ends import lane_ends
 from eventlog.producing import LogProducer
 from eventlog.topics import CHANGES, Topic, topic_plan
 from models.catalogue import DOMAIN_TOPICS

@@ -80,7 +80,7 @@ def run_show(
     as_json: bool,
 ) -> int:
     """The newest events of a range; exit code 4 when there are none."""
-    from eventlog.admin import time_ranges
+    from eventlog.ends import time_ranges
     from eventlog.reading import read_batches
 
     settings = settings_with(kafka=kafka, redis=redis, generation=generation)

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from api.masking import mask_subject, masked
-from eventlog.admin import lane_ends
+from eventlog.ends import lane_ends
 from eventlog.reading import read_lane
 from eventlog.topics import PROFILES
 from models.profile import Profile

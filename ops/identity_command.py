@@ -169,7 +169,7 @@ def _check_names(subject: str, other: str, rules: IdentityRules) -> None:
 
 def _write(settings: Settings, decision: Decision) -> int:
     """Produce the command and find it in the log; its offset."""
-    from eventlog.admin import lane_ends
+    from eventlog.ends import lane_ends
     from eventlog.errors import LogError
     from eventlog.producing import LogProducer
     from eventlog.reading import read_lane

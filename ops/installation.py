@@ -14,8 +14,9 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
-from eventlog.admin import create_topics, lane_ends
+from eventlog.admin import create_topics
 from eventlog.embedded import EmbeddedBroker
+from eventlog.ends import lane_ends
 from eventlog.processes import HOST, ServerProcess, accepts, free_port, make_directory, remove_directory
 from models.record import Lane
 from models.settings import Settings

@@ -99,7 +99,7 @@ def _before(settings: Settings) -> str:
 
 def _wait_until_level(wish: Wish, seconds: float) -> None:
     """Return when the generation shows all that readers see now; Failure when it does not in time."""
-    from eventlog.admin import lane_ends
+    from eventlog.ends import lane_ends
 
     kafka, links = wish.settings.kafka, Lane(link_log(wish.generation), 0)
     lanes = [Lane(*lane) for lane in lane_ends(kafka, SOURCES)]

@@ -138,7 +138,7 @@ def _plan(chosen: Settings, rebuilds: Rebuilds, generation: str | None) -> Plan:
 
 def _removed(plan: Plan, rebuilds: Rebuilds) -> dict[Lane, int]:
     """Lanes whose first records are gone although the active generation has applied them; up to where."""
-    from eventlog.admin import lane_ends
+    from eventlog.ends import lane_ends
     from stores.progress import read_progress
 
     begins = {Lane(*lane): ends.earliest for lane, ends in lane_ends(plan.settings.kafka, SOURCES).items()}

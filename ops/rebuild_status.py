@@ -28,7 +28,7 @@ from stores.rebuilding import Rebuilds, State
 
 def survey(settings: Settings, rebuilds: Rebuilds) -> list[Stand]:
     """Where all generations stand, in order."""
-    from eventlog.admin import lane_ends
+    from eventlog.ends import lane_ends
 
     held, active = generations_of(settings.kafka), rebuilds.active()
     names = sorted({*held, *([active] if active else [])}, key=number_of)

@@ -58,6 +58,7 @@ def run_serve(
         settings.trust,
         settings.config,
         settings.shape,
+        replays_ready=True,
     )
     address = f"http://{_shown(settings.http_host)}:{settings.http_port}"
     server = Server(

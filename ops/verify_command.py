@@ -122,7 +122,7 @@ def _share(text: str) -> float:
 
 
 def _lanes(settings: Settings) -> list[Any]:
-    from eventlog.admin import lane_ends
+    from eventlog.ends import lane_ends
     from models.catalogue import DOMAIN_TOPICS
 
     return sorted(lane_ends(settings.kafka, DOMAIN_TOPICS))

@@ -16,7 +16,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from typing import NamedTuple
 
 from api.replaying import Held, Replayer, Whom
-from eventlog.admin import lane_ends
+from eventlog.ends import lane_ends
 from eventlog.reading import read_batches
 from models.identifiers import customer_id, is_employee
 from models.link import LinkFact

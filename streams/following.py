@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from eventlog.admin import lane_ends
+from eventlog.ends import lane_ends
 from eventlog.reading import read_batches
 from models.catalogue import CHANGES_TOPIC
 from models.promotion import FIRST_NUMBER, Active

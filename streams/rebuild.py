@@ -17,8 +17,8 @@ from contextlib import contextmanager
 from itertools import count
 from typing import NamedTuple
 
-from eventlog.admin import lane_ends
 from eventlog.dead_letters import SettledOffsets
+from eventlog.ends import lane_ends
 from eventlog.producing import LogProducer
 from eventlog.reading import read_batches, read_lane
 from eventlog.topics import link_log

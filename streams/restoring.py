@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from eventlog.admin import lane_ends
+from eventlog.ends import lane_ends
 from eventlog.errors import LogError
 from eventlog.promotions import PromotionsLost
 from eventlog.reading import read_batches

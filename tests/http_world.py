@@ -22,7 +22,8 @@ from api.app import create_app
 from api.keys import SCOPES, create_key
 from api.server import Server
 from api.services import Plan, Services
-from eventlog.admin import create_topics, lane_ends
+from eventlog.admin import create_topics
+from eventlog.ends import lane_ends
 from eventlog.processes import HOST, free_port
 from eventlog.reading import read_topic
 from models.rules import IdentityRules

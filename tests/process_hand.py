@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Mapping
 from types import SimpleNamespace
 from typing import Any
 
-from eventlog.admin import lane_ends
+from eventlog.ends import lane_ends
 from eventlog.reading import read_ranges
 from models.record import Lane
 from models.settings import Settings

@@ -25,7 +25,8 @@ from typing import Any, Self
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from eventlog.admin import create_topics, lane_ends
+from eventlog.admin import create_topics
+from eventlog.ends import lane_ends
 from eventlog.errors import LogError, ProduceFailed
 from eventlog.producing import LogProducer
 from eventlog.topics import link_log

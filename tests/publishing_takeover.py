@@ -18,7 +18,7 @@ from typing import Any, Self
 
 from confluent_kafka import Consumer, TopicPartition
 
-from eventlog.admin import lane_ends
+from eventlog.ends import lane_ends
 from eventlog.errors import LogUnavailable
 from eventlog.reading import read_lane
 from eventlog.transactions import Fenced, TransactionalProducer

@@ -20,7 +20,8 @@ from confluent_kafka import Consumer
 from kafka import KafkaConsumer
 from kafka import TopicPartition as SubscribedPartition
 
-from eventlog.admin import create_topics, lane_ends
+from eventlog.admin import create_topics
+from eventlog.ends import lane_ends
 from eventlog.producing import LogProducer
 from eventlog.topics import CHANGES, GENERATIONS, PROFILES, topic_plan
 from models.identifiers import customer_id

@@ -15,7 +15,8 @@ from typing import Any
 
 import redis
 
-from eventlog.admin import create_topics, lane_ends
+from eventlog.admin import create_topics
+from eventlog.ends import lane_ends
 from eventlog.producing import LogProducer
 from eventlog.reading import read_lane
 from eventlog.topics import link_log

@@ -12,7 +12,7 @@ from kafka import KafkaAdminClient, TopicPartition
 from kafka.errors import KafkaError
 from kafka.partitioner.default import murmur2
 
-from eventlog import admin, topics
+from eventlog import admin, ends, topics
 from eventlog.apache import ApacheBroker
 from eventlog.embedded import EmbeddedBroker
 from eventlog.errors import LogError, LogUnavailable, ProduceFailed, ReadFailed
@@ -129,14 +129,14 @@ def test_the_end_of_a_lane_is_the_offset_of_its_next_record(bootstrap: str) -> N
     write(bootstrap, 7, partition=1)
     write(bootstrap, 50, partition=2)
     write(bootstrap, 50, partition=2)
-    ends = admin.lane_ends(bootstrap, ["facts"])
-    assert ends == {("facts", 0): (0, 0), ("facts", 1): (0, 7), ("facts", 2): (0, 100), ("facts", 3): (0, 0)}
-    assert ends[Lane("facts", 2)].end == 100
+    held = ends.lane_ends(bootstrap, ["facts"])
+    assert held == {("facts", 0): (0, 0), ("facts", 1): (0, 7), ("facts", 2): (0, 100), ("facts", 3): (0, 0)}
+    assert held[Lane("facts", 2)].end == 100
 
 
 def test_a_topic_that_does_not_exist_is_refused_and_not_created(bootstrap: str) -> None:
     with pytest.raises(LogError, match="no topic sales.evnets"):
-        admin.lane_ends(bootstrap, ["facts", "sales.evnets"])
+        ends.lane_ends(bootstrap, ["facts", "sales.evnets"])
     with pytest.raises(LogError, match="no topic sales.evnets"):
         admin.topic_settings(bootstrap, ["sales.evnets"])
     with pytest.raises(ReadFailed, match=r"no lane sales.evnets\[0\]"):
@@ -169,7 +169,7 @@ def test_more_records_than_the_buffer_holds_are_all_written(bootstrap: str) -> N
     with LogProducer(bootstrap) as producer:
         for number in range(count):
             producer.produce("facts", b"crm:%d" % (number % 1000), b"")
-    assert sum(held.end for held in admin.lane_ends(bootstrap, ["facts"]).values()) == count
+    assert sum(held.end for held in ends.lane_ends(bootstrap, ["facts"]).values()) == count
 
 
 def test_what_a_failed_block_left_unflushed_is_not_written_behind_its_back(bootstrap: str) -> None:
@@ -180,7 +180,7 @@ def test_what_a_failed_block_left_unflushed_is_not_written_behind_its_back(boots
 
     with pytest.raises(ZeroDivisionError):
         write_and_fail()
-    assert admin.lane_ends(bootstrap, ["facts"])["facts", 0].end == 0
+    assert ends.lane_ends(bootstrap, ["facts"])["facts", 0].end == 0
 
 
 def test_append_time_is_the_brokers_except_on_the_embedded_one(broker: Broker, bootstrap: str) -> None:
@@ -199,10 +199,10 @@ def test_removed_records_are_an_error_not_a_gap(broker: Broker, bootstrap: str) 
             # It cannot remove anything, so nobody can miss it.
             with pytest.raises(KafkaError):
                 client.delete_records({TopicPartition("facts", 0): 6})
-            assert admin.lane_ends(bootstrap, ["facts"])["facts", 0] == (0, 10)
+            assert ends.lane_ends(bootstrap, ["facts"])["facts", 0] == (0, 10)
             return
         client.delete_records({TopicPartition("facts", 0): 6})
-    assert admin.lane_ends(bootstrap, ["facts"])["facts", 0] == (6, 10)
+    assert ends.lane_ends(bootstrap, ["facts"])["facts", 0] == (6, 10)
     assert [record.offset for record in read_topic(bootstrap, "facts")] == [6, 7, 8, 9]
     with pytest.raises(ReadFailed, match="out of range"):
         list(read_lane(bootstrap, "facts", 0, 0, 10))
@@ -215,7 +215,7 @@ def test_a_range_that_ends_in_a_transactions_marker_ends_there(bootstrap: str, u
     producer.produce("facts", b"", b"crm:1", partition=0)
     producer.commit_transaction()
     # The marker follows a moment after the commit is acknowledged.
-    while admin.lane_ends(bootstrap, ["facts"])["facts", 0] != (0, 2):
+    while ends.lane_ends(bootstrap, ["facts"])["facts", 0] != (0, 2):
         time.sleep(0.02)
     assert [record.offset for record in read_lane(bootstrap, "facts", 0, 0, 2)] == [0]
 
@@ -327,7 +327,7 @@ def test_who_has_which_lanes_where_they_end_and_what_waits_to_be_published(
         assert {(one.host, one.name[:4], len(one.name)) for one in found.workers.members} == {
             ("127.0.0.1", "scv-", 12)
         }
-        (used,) = [lane for lane, held in admin.lane_ends(kafka, [topics.CHANGES]).items() if held.end]
+        (used,) = [lane for lane, held in ends.lane_ends(kafka, [topics.CHANGES]).items() if held.end]
         publisher.commit(offsets=[confluent_kafka.TopicPartition(*used, 5)], asynchronous=False)
         assert look(lambda seen: seen.unpublished != 7).unpublished == 2
         second.leave()

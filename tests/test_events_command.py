@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from eventlog.admin import time_ranges
 from eventlog.apache import ApacheBroker
 from eventlog.embedded import EmbeddedBroker
+from eventlog.ends import time_ranges
 from eventlog.producing import LogProducer
 from eventlog.topics import BILLING, COMMANDS, SALES
 from models.identifiers import customer_id

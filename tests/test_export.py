@@ -16,8 +16,8 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from eventlog.admin import lane_ends
 from eventlog.embedded import EmbeddedBroker
+from eventlog.ends import lane_ends
 from eventlog.producing import LogProducer
 from eventlog.reading import read_topic
 from eventlog.topics import PROFILES

@@ -9,6 +9,7 @@ import resource
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -53,7 +54,7 @@ def serving(keys: Path) -> Iterator[tuple[subprocess.Popen[str], int]]:
     running = subprocess.Popen(
         [*SCV, "--port", str(port), "--keys", str(keys)],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        preexec_fn=_as_from_a_shell,  # noqa: PLW1509 - no threads here
+        preexec_fn=_as_from_a_shell, start_new_session=True,  # noqa: PLW1509 - no threads here
     )  # fmt: skip
     try:
         assert running.stdout is not None
@@ -108,8 +109,34 @@ def test_lines_of_the_log_are_dated_as_the_library_dates_them() -> None:
         assert ours.format(record) == theirs.format(record)
 
 
-def test_ctrl_c_ends_it(serving: tuple[subprocess.Popen[str], int]) -> None:
+def _of_replays(server: int) -> list[int]:
+    """The processes of this server that another Python of its own runs in."""
+    children = Path(f"/proc/{server}/task/{server}/children").read_text().split()
+    return [one for one in map(int, children) if b"spawn_main" in Path(f"/proc/{one}/cmdline").read_bytes()]
+
+
+@pytest.mark.parametrize("seconds", [0.0, 2.0])
+def test_ctrl_c_ends_it_and_its_process_of_replays_without_a_word(
+    serving: tuple[subprocess.Popen[str], int], seconds: float
+) -> None:
     running, _ = serving
-    os.kill(running.pid, signal.SIGINT)
+    [replays] = _of_replays(running.pid)
+    time.sleep(seconds)
+    # As a terminal does: to all that the command has started.
+    os.killpg(running.pid, signal.SIGINT)
     _, said = running.communicate(timeout=60)
     assert running.returncode == Exit.INTERRUPTED and "Traceback" not in said
+    assert not Path(f"/proc/{replays}").exists()
+
+
+def test_its_process_of_replays_is_there_before_anybody_asks_and_ends_with_it(
+    serving: tuple[subprocess.Popen[str], int],
+) -> None:
+    running, _ = serving
+    [replays] = _of_replays(running.pid)
+    running.kill()
+    running.wait()
+    deadline = time.monotonic() + 30
+    while Path(f"/proc/{replays}").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not Path(f"/proc/{replays}").exists()

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventlog.admin import create_topics, lane_ends
+from eventlog.admin import create_topics
 from eventlog.embedded import EmbeddedBroker
+from eventlog.ends import lane_ends
 from eventlog.producing import LogProducer
 from eventlog.reading import read_topic
 from models.careful import read

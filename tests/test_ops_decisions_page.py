@@ -17,7 +17,7 @@ from playwright.sync_api import Page, expect
 from redis import Redis
 
 from api.keys import create_key
-from eventlog.admin import lane_ends
+from eventlog.ends import lane_ends
 from models.catalogue import SOURCES
 from models.record import Lane
 from stores.progress import read_progress

@@ -11,9 +11,9 @@ from typing import Any
 import jsonschema
 import pytest
 
-from eventlog.admin import lane_ends
 from eventlog.apache import ApacheBroker
 from eventlog.embedded import EmbeddedBroker
+from eventlog.ends import lane_ends
 from eventlog.promotions import PromotionsLost, heal, promote, promote_anew, roll_back
 from eventlog.topics import CHANGES
 from models.identifiers import customer_id

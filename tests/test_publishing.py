@@ -10,9 +10,10 @@ import jsonschema
 import msgspec
 import pytest
 
-from eventlog.admin import create_topics, delete_topics, lane_ends
+from eventlog.admin import create_topics, delete_topics
 from eventlog.apache import ApacheBroker
 from eventlog.embedded import EmbeddedBroker
+from eventlog.ends import lane_ends
 from eventlog.errors import LogError
 from eventlog.topics import CHANGES, GENERATIONS, PROFILES, topic_plan
 from eventlog.transactions import Fenced

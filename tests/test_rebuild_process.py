@@ -21,9 +21,9 @@ from typing import Any
 import pytest
 import redis
 
-from eventlog.admin import lane_ends
 from eventlog.apache import ApacheBroker
 from eventlog.embedded import EmbeddedBroker
+from eventlog.ends import lane_ends
 from eventlog.topics import link_log
 from models.catalogue import DOMAIN_TOPICS
 from models.record import Lane
