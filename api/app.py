@@ -4,6 +4,8 @@ Invariants:
 - Whatever goes wrong leaves as a problem document with a request id; a stack trace never does.
 - Logs name routes, statuses, keys and request ids: no path, query, body or header of a request.
 - Nothing connects when this is imported or an application is made; it does when it starts.
+- Endpoints whose path has no parameter are asked ahead of the framework's layers, and answer as through
+  them: those layers took a sixth of a look-up's time.
 """
 
 from __future__ import annotations
@@ -12,15 +14,15 @@ import logging
 import re
 import time
 import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from random import getrandbits
-from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.types import Message, Receive, Scope, Send
 
 from api import explaining, health, letters, ops_state, profiles, rebuild, reference, streaming, writing
 from api.document import described
@@ -28,6 +30,7 @@ from api.pages import agent, ops, session, statics
 from api.pages import generations as generations_page
 from api.pages import letters as letters_page
 from api.problems import CODES, Problem
+from api.routing import DirectRoute
 from api.services import Plan, Services
 from eventlog.errors import LogError
 from stores.store import StoreAway
@@ -38,10 +41,8 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 
 _log = logging.getLogger("scv.http")
 
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
+# What becomes of an error that endpoints raise.
+Handler = Callable[[Request, Exception], Awaitable[Response]]
 
 
 def create_app(plan: Plan) -> FastAPI:
@@ -57,7 +58,7 @@ def create_app(plan: Plan) -> FastAPI:
         finally:
             await services.close()
 
-    app = FastAPI(
+    app = _Api(
         title="scv",
         version="1",
         lifespan=lifespan,
@@ -76,13 +77,10 @@ def create_app(plan: Plan) -> FastAPI:
     for room in rooms:
         app.router.routes.extend(room.router.routes)
     app.router.routes.extend(health.operator_router.routes)
-    app.add_exception_handler(Problem, _problem)
-    app.add_exception_handler(HTTPException, _http_exception)
-    app.add_exception_handler(RequestValidationError, _validation)
-    app.add_exception_handler(StoreAway, _store_away)
-    app.add_exception_handler(LogError, _log_away)
+    for kind, handler in _HANDLERS.items():
+        app.add_exception_handler(kind, handler)
     app.openapi = lambda: described(app)  # type: ignore[method-assign]
-    app.add_middleware(_Around)
+    app.know_direct()
     return app
 
 
@@ -116,15 +114,38 @@ async def _log_away(request: Request, _: Exception) -> Response:
     )
 
 
-class _Around:
+async def _unexpected(request: Request, error: Exception) -> Response:
+    request_id = request.scope["scv.request_id"]
+    _log.error("unexpected %s at %s, request %s", type(error).__name__, _place(error), request_id)
+    return await _problem(request, Problem("internal", "report this with the request_id"))
+
+
+_HANDLERS: dict[type[Exception], Handler] = {
+    Exception: _unexpected,
+    Problem: _problem,
+    HTTPException: _http_exception,
+    RequestValidationError: _validation,
+    StoreAway: _store_away,
+    LogError: _log_away,
+}
+
+
+class _Api(FastAPI):
     """Around every request: its id, its line in the log, and an answer for what nobody expected."""
 
-    def __init__(self, app: Callable[[Scope, Receive, Send], Awaitable[None]]) -> None:
-        self._app = app
+    def know_direct(self) -> None:
+        """Look for the routes that can be asked directly, once all are there."""
+        self._direct = {
+            (method, route.path): route
+            for route in self.router.routes
+            if isinstance(route, DirectRoute) and "{" not in route.path
+            for method in route.methods
+        }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, or tell services to start and to end."""
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
+            await super().__call__(scope, receive, send)
             return
         given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
         text = given.decode("ascii", "replace")
@@ -142,14 +163,20 @@ class _Around:
                     headers.append((b"cache-control", b"no-store"))
             await send(message)
 
+        route = self._direct.get((scope["method"], scope["path"]))
         try:
-            await self._app(scope, receive, sending)
+            if route is None:
+                await super().__call__(scope, receive, sending)
+            else:
+                scope["app"], scope["route"], scope["path_params"] = self, route, {}
+                await route.app(scope, receive, sending)
         except Exception as error:  # noqa: BLE001 - whatever it is, the client gets a problem document
-            _log.error("unexpected %s at %s, request %s", type(error).__name__, _place(error), request_id)
-            scope["scv.code"] = "internal"
-            if status == 0:
-                problem = Problem("internal", "report this with the request_id")
-                await problem.response(request_id)(scope, receive, sending)
+            # The framework's layers have answered what nobody expected, and raise it all the same.
+            if scope.get("scv.code") != "internal":
+                handler = next(_HANDLERS[kind] for kind in type(error).__mro__ if kind in _HANDLERS)
+                response = await handler(Request(scope, receive), error)
+                if status == 0:
+                    await response(scope, receive, sending)
         finally:
             self._note(scope, status, request_id, time.perf_counter() - began)
 
@@ -158,7 +185,7 @@ class _Around:
         route = getattr(scope.get("route"), "path_format", "-")
         code = scope.get("scv.code", "-")
         assert code == "-" or code in CODES
-        services: Services = scope["app"].state.services
+        services: Services = self.state.services
         services.metrics.note(method, route, status, code, seconds)
         _log.info(
             "%s %s %d %s %.1f ms key %s request %s",

@@ -1,4 +1,4 @@
-"""From names to an answer, for many at once: one or two round trips where a look-up is plain.
+"""From names to an answer, for many at once: one round trip where a look-up is plain.
 
 Invariants:
 - A plain look-up (names that lead straight to one customer) is answered here; all others are `api.lookup`'s,
@@ -14,14 +14,12 @@ from functools import partial
 from typing import NamedTuple, TypeVar
 from urllib.parse import quote
 
-import msgspec
 import redis
 
 from api.lookup import Answer, lookup, spellings
 from api.problems import Problem
 from api.services import Services
 from stores.reading import LIVE, StoredProfile
-from stores.serving import Named
 from stores.store import StoreAway
 
 # Between finding and reading a customer may be merged away; then everything is asked again.
@@ -31,18 +29,6 @@ ERASED = "erased"
 _IN_QUERIES = "%/?:@!$&'()*+,;=-._~[]"
 
 Found = TypeVar("Found")
-
-
-class _One(msgspec.Struct):
-    customer_id: str
-    status: str
-
-
-class _Entry(msgspec.Struct):
-    customers: list[_One]
-
-
-_entry = msgspec.json.Decoder(_Entry).decode
 
 
 class Resolved(NamedTuple):
@@ -59,26 +45,12 @@ async def resolve(services: Services, names: Sequence[str], sections: Sequence[s
     spelt = {name: spellings(name, services.rules) for name in asked}
     if not any(one.startswith("cus_") for ways in spelt.values() for one in ways):
         ways = [one for each in spelt.values() for one in each]
-        generation, found = await services.store.names(ways)
-        only = _only(found)
-        if only is not None:
-            generation, stored = await services.store.profile(only, sections)
-            if stored is not None and stored.state == LIVE:
-                named = dict(zip(ways, found, strict=True))
-                unknown = [name for name in asked if all(named[one].entry is None for one in spelt[name])]
-                return Resolved(Answer("single", None, [], {}, unknown), stored, generation)
+        found = await services.store.find(ways, sections)
+        if found.stored is not None:
+            named = dict(zip(ways, found.names, strict=True))
+            unknown = [name for name in asked if all(named[one].entry is None for one in spelt[name])]
+            return Resolved(Answer("single", None, [], {}, unknown), found.stored, found.generation)
     return await _resolve_slowly(services, asked, sections)
-
-
-def _only(found: Sequence[Named]) -> str | None:
-    """The one customer that all names lead straight to; None where that takes more than a look."""
-    customers: set[str] = set()
-    for name in found:
-        if name.subjects:
-            return None
-        if name.entry is not None:
-            customers.update(one.customer_id for one in _entry(name.entry).customers)
-    return next(iter(customers)) if len(customers) == 1 else None
 
 
 async def _resolve_slowly(services: Services, names: Sequence[str], sections: Sequence[str]) -> Resolved:

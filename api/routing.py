@@ -16,7 +16,6 @@ import msgspec
 import pydantic
 from fastapi import APIRouter, Request
 from fastapi.routing import APIRoute
-from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -221,26 +220,29 @@ def _reference(model: type[pydantic.BaseModel]) -> str:
 
 async def read_body(request: Request, limit: int = BODY_BYTES_MAX) -> bytes:
     """The body, at most `limit` bytes. Problem `body_too_large`, `body_too_slow`."""
-    too_large = Problem(
-        "body_too_large", f"at most {limit} bytes are read here", headers={"Connection": "close"}
-    )
     stated = header_of(request, "content-length") or "0"
     if stated.isascii() and stated.isdecimal() and int(stated) > limit:
-        raise too_large
-    body = bytearray()
+        raise _too_large(limit)
+    body, more = bytearray(), True
     try:
         with request.app.state.services.deadlines.within(BODY_SECONDS):
-            async for chunk in request.stream():
-                body += chunk
+            while more:
+                message = await request.receive()
+                if message["type"] == "http.disconnect":
+                    raise Problem("not_json", "the body ended too early")
+                body += message.get("body", b"")
                 if len(body) > limit:
-                    raise too_large
+                    raise _too_large(limit)
+                more = message.get("more_body", False)
     except TimeoutError:
         raise Problem(
             "body_too_slow", f"send it within {BODY_SECONDS:g} s", headers={"Connection": "close"}
         ) from None
-    except ClientDisconnect:
-        raise Problem("not_json", "the body ended too early") from None
     return bytes(body)
+
+
+def _too_large(limit: int) -> Problem:
+    return Problem("body_too_large", f"at most {limit} bytes are read here", headers={"Connection": "close"})
 
 
 def media_type_of(request: Request) -> str:

@@ -19,6 +19,7 @@ from typing import NamedTuple
 from api.asking import LogThreads, Shared
 from api.audit import AuditTrail
 from api.changes import ChangeFeed
+from api.deadlines import Deadlines
 from api.freshness import LagWatch
 from api.generations import GenerationWatch
 from api.keys import KeyRing
@@ -37,7 +38,6 @@ from eventlog.producing import LogProducer
 from models.catalogue import COMMAND_TOPIC, DOMAIN_TOPICS
 from models.record import Lane
 from models.rules import IdentityRules
-from stores.deadlines import Deadlines
 from stores.reading import ProfileReader
 from stores.serving import ServingReader
 

@@ -7,8 +7,9 @@ Guarantees:
   key checked, read audited, line logged. `masked` has a key without `profile:read.pii`.
 - The load comes from wrk (Debian has it), on connections that stay open. `at the rate`: each of them pauses
   at random between its requests; `flat out`: it does not. Percentiles are wrk's.
-- One server process each, never two at once. An answer other than 200 is an error; before and after, answers
-  are looked at.
+- One server process each, never two at once, on a core of its own where there are several: store, broker,
+  worker and wrk share the others. An answer other than 200 is an error; before and after, answers are looked
+  at.
 - What `benchmarks.looking` guarantees. All of it is on this machine.
 - What `benchmarks.keeping` guarantees of every command.
 """
@@ -16,6 +17,7 @@ Guarantees:
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -41,6 +43,8 @@ WARM_UP_SECONDS = 3.0
 CONNECTIONS = 32
 SCRIPT = Path(__file__).parent / "http_load.lua"
 ROOT = SCRIPT.parent.parent
+# The server's, and of all else: whatever this process starts takes them from it.
+*OTHER_CORES, OWN_CORE = sorted(os.sched_getaffinity(0))
 # Of each kind of key: what it may do.
 KEYS = {"whole": ["profile:read.pii", "timeline:read"], "masked": ["profile:read", "timeline:read"]}
 
@@ -84,9 +88,8 @@ def _ways(servers: Servers, plan: Plan) -> Iterator[dict[str, Any]]:
 def _serving(name: str, arguments: Sequence[str], port: int) -> Iterator[ServerProcess]:
     directory = make_directory("bench-serve")
     environment = [f"PYTHONPATH={ROOT}", "SCV_HTTP_REQUESTS_PER_SECOND=1000000"]
-    process = ServerProcess(
-        name, ["env", *environment, sys.executable, *arguments], directory, lambda: accepts(port), 60.0
-    )
+    command = ["taskset", "-c", str(OWN_CORE), "env", *environment, sys.executable, *arguments]
+    process = ServerProcess(name, command, directory, lambda: accepts(port), 60.0)
     try:
         yield process
     finally:
@@ -162,6 +165,7 @@ def lines(result: Mapping[str, Any]) -> list[str]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print, keep."""
+    os.sched_setaffinity(0, OTHER_CORES or {OWN_CORE})
     return looking.main("http", __doc__, argv, look_up, lines, needs="wrk")
 
 

@@ -26,6 +26,8 @@ PACKAGES = (
 
 # An environment of its own: what it requires contradicts what scv requires.
 QUIX_ENVIRONMENT = Path(__file__).resolve().parent.parent / ".venv-quix"
+# Before a benchmark gives some of them away.
+CORES = len(os.sched_getaffinity(0))
 
 
 def quix_version() -> str | None:
@@ -63,7 +65,7 @@ def machine() -> dict[str, object]:
     """Processor, cores, memory, kernel, Python, and the versions of what does the work."""
     return {
         "cpu": _cpu_model(),
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": CORES,
         "memory_mib": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2**20,
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),

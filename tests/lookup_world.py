@@ -7,13 +7,14 @@ Guarantees:
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
-from api.lookup import Answer, lookup
+from api.lookup import Answer, lookup, spellings
 from eventlog.topics import link_log
 from models.catalogue import COMMAND_TOPIC, DOMAIN_TOPICS, topic_of
 from models.identifiers import customer_id
@@ -27,6 +28,7 @@ from stores.connection import claim_generation, connect
 from stores.keys import ACTIVE
 from stores.reading import ProfileReader
 from stores.redis_store import RedisStore
+from stores.serving import Found, ServingReader
 from stores.store import Entry, ProfileWrite
 from streams.cache import PartCache
 from streams.folder import Folder
@@ -142,7 +144,30 @@ class LookupWorld:
         assert (called["match"], called["merged_into"]) == (answer.match, answer.merged_into)
         assert len(called["unknown"]) == len(answer.unknown)
         assert_same_profile(answer.profile, called["profile"])
+        self.straight(*names)
         return answer
+
+    def straight(self, *names: str) -> Found:
+        """What a server finds of these names: in one call what it finds by keys; and nobody else."""
+        ways = [way for name in names for way in spellings(name, self.rules)]
+
+        async def ask() -> tuple[Found, Found]:
+            reader = ServingReader(self.url)
+            try:
+                return await reader.find(ways, ["summary"]), await reader._found_by_keys(ways, ["summary"])
+            finally:
+                await reader.close()
+
+        found, by_keys = asyncio.run(ask())
+        assert [set(one.subjects) for one in found.names] == [set(one.subjects) for one in by_keys.names]
+        assert [one.entry for one in found.names] == [one.entry for one in by_keys.names]
+        assert (found.generation, found.stored) == (by_keys.generation, by_keys.stored)
+        if found.stored is not None and not any(way.startswith("cus_") for way in ways):
+            answer = self.look(*names)
+            assert answer.profile is not None
+            assert answer.profile["customer_id"] == found.stored.customer_id
+            assert answer.profile["summary"] == msgspec.json.decode(found.stored.sections["summary"])
+        return found
 
     def write(self, founder: str, version: str = "1.1", state: str = "live", **summary: Any) -> str:
         """Store a profile or a tombstone directly; gives its id."""

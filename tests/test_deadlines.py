@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from stores import deadlines
-from stores.deadlines import Deadlines
+from api import deadlines
+from api.deadlines import Deadlines
 
 
 @pytest.fixture(autouse=True)

@@ -20,7 +20,7 @@ from eventlog import acknowledged
 from eventlog.admin import create_topics
 from eventlog.embedded import EmbeddedBroker
 from models.identifiers import customer_id
-from stores import serving
+from stores import channel
 from stores.connection import connect
 from stores.embedded import EmbeddedStore
 from tests.http_world import HttpWorld, records, wait_until, world_of
@@ -48,7 +48,7 @@ def servers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Servers
     monkeypatch.setattr(acknowledged, "ACK_SECONDS", 0.6)
     monkeypatch.setattr("api.services.AUDIT_ACK_SECONDS", 1.0)
     monkeypatch.setattr(audit, "LATE_SECONDS", 0.5)
-    monkeypatch.setattr(serving, "ANSWER_SECONDS", 0.5)
+    monkeypatch.setattr(channel, "ANSWER_SECONDS", 0.5)
     monkeypatch.setattr(freshness, "UNATTENDED_SECONDS", 0.8)
     monkeypatch.setattr(readiness, "KEPT_SECONDS", 0.0)
     with EmbeddedStore() as store:

@@ -21,7 +21,7 @@ from eventlog.producing import LogProducer
 from eventlog.topics import DEAD_LETTERS
 from models.dead_letter import DeadLetter, Fault, Reason, wire_dead_letter
 from models.record import Lane
-from stores import serving
+from stores import channel
 from stores.embedded import EmbeddedStore
 from stores.keys import Keys
 from tests.http_world import HttpWorld, world_of
@@ -60,7 +60,7 @@ def served(
     monkeypatch.setattr(operations, "EVERY_SECONDS", 0.2)
     monkeypatch.setattr(letter_counts, "EVERY_SECONDS", 0.2)
     monkeypatch.setattr(operations, "FRESH_SECONDS", 1.0)
-    monkeypatch.setattr(serving, "ANSWER_SECONDS", 0.5)
+    monkeypatch.setattr(channel, "ANSWER_SECONDS", 0.5)
     with EmbeddedStore() as store:
         broker = EmbeddedBroker()
         for world, folded in world_of(broker.bootstrap, store.url, tmp_path):
