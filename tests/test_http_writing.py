@@ -328,6 +328,25 @@ def test_what_nobody_expected_is_told_without_a_trace_and_logged_without_words(
     assert world.get(f"/v1/profiles/{ADA}").status_code == 200
 
 
+def test_what_nobody_expected_of_a_look_up_is_told_as_of_all_else(
+    world: HttpWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_: object) -> None:
+        raise ValueError("Ada Byron, +4930901820")
+
+    monkeypatch.setattr(world.services.store, "find", broken)
+    asked = {"identifiers": [{"type": "crm", "value": "4711"}]}
+    answer = world.post("/v1/profiles:lookup", asked)
+    assert (answer.status_code, answer.json()["code"]) == (500, "internal")
+    assert answer.headers["X-Request-Id"] == answer.json()["request_id"]
+    assert "Ada" not in answer.text and "Traceback" not in answer.text
+    told = [line for line in world.log.lines if answer.json()["request_id"] in line]
+    assert len(told) == 2 and "unexpected ValueError at test_http_writing.py:" in told[0]
+    assert "POST /v1/profiles:lookup 500 internal" in told[1]
+    wrong = world.get("/v1/profiles:lookup")
+    assert (wrong.status_code, wrong.json()["code"]) == (405, "method_not_allowed")
+
+
 def test_metrics_count_by_route_status_and_code_and_name_nobody(world: HttpWorld) -> None:
     world.get(f"/v1/profiles/{ADA}/consents")
     world.get("/v1/profiles/nobody/consents")
