@@ -105,7 +105,12 @@ def _rebuilding(servers: Servers) -> Iterator[Callable[[], int]]:
                 rebuild = Rebuilds(client).get(REBUILT)
                 return 0 if rebuild is None else rebuild.done
 
-            while not done():
+            def begun() -> bool:
+                # A small one has folded all before it says how much it has done.
+                rebuild = Rebuilds(client).get(REBUILT)
+                return rebuild is not None and (rebuild.done > 0 or rebuild.links_end >= 0)
+
+            while not begun():
                 if process.poll() is not None:
                     raise Ended(f"scv rebuild ended with {process.poll()} before it had begun")
                 time.sleep(LOOK_EVERY_SECONDS)
