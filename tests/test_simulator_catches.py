@@ -55,6 +55,14 @@ CAUGHT_BY: dict[Mutant, str] = {
     graph_mutants.TellsWithoutWaiting: "is committed, but not in customer.merges",
 }
 
+# Seeds that are known to catch those that few do; tried first, since finding them took most of the time.
+TRIED_FIRST: dict[Mutant, int] = {
+    mutants.AssemblesFromMemory: 1201,
+    mutants.LastWriteWins: 158,
+    graph_mutants.ReadsAnyNode: 354,
+    graph_mutants.IndexesAnything: 250,
+}
+
 # What these do takes two faults at two places: seeds hardly find it, so it is written by hand.
 CAUGHT_BY_HAND: dict[Mutant, tuple[type[Scene], Callable[..., None]]] = {
     mutants.AnyProfileIsABase: (
@@ -135,7 +143,7 @@ def test_every_mutant_is_listed() -> None:
 def test_a_mutant_is_caught(mutant: Mutant) -> None:
     # What goes wrong before there is a graph, the graph may hide: it assembles everybody once more.
     run = partial(simulate, kinds=kinds(mutant), graph=mutant.__module__ == graph_mutants.__name__)
-    for seed in range(SEEDS_MAX):
+    for seed in (TRIED_FIRST.get(mutant, 0), *range(1, SEEDS_MAX)):
         for _, reason in failing([seed], run):
             assert re.search(CAUGHT_BY[mutant], reason), f"seed {seed} fails otherwise: {reason}"
             return
