@@ -119,7 +119,8 @@ class _Asking:
             failed = None
             for one, answer in answers.items():
                 try:
-                    found[Lane(one.topic, one.partition)] = answer.result(left).offset
+                    # The client ends it in time; beyond that it would be its fault.
+                    found[Lane(one.topic, one.partition)] = answer.result(left + CONNECT_SECONDS_MAX).offset
                 except KafkaException as failure:
                     failed = failure
             if failed is None:
