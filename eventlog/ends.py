@@ -26,8 +26,20 @@ from models.record import Lane
 ANSWER_SECONDS_MAX = 20.0
 # Nobody should watch a cursor for longer when the address is wrong or Kafka is down.
 CONNECT_SECONDS_MAX = 5.0
-# A lane that changes its leader has one again in a moment.
-RETRY_SECONDS = 0.1
+# A lane that is new, or whose leader changes, has one in a moment; the client does not ask again by itself.
+AGAIN = frozenset(
+    {
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.REQUEST_TIMED_OUT,
+        KafkaError.REPLICA_NOT_AVAILABLE,
+        KafkaError.FENCED_LEADER_EPOCH,
+        KafkaError.UNKNOWN_LEADER_EPOCH,
+        KafkaError.OFFSET_NOT_AVAILABLE,
+    }
+)
+AGAIN_SECONDS = 0.1
 
 
 class Ends(NamedTuple):
@@ -125,15 +137,15 @@ class _Asking:
                     failed = failure
             if failed is None:
                 return found
-            if not failed.args[0].retriable() or time.monotonic() > self._deadline:
+            if failed.args[0].code() not in AGAIN or time.monotonic() > self._deadline:
                 _raise(self._bootstrap, failed)
-            time.sleep(RETRY_SECONDS)
+            time.sleep(AGAIN_SECONDS)
 
 
 def _raise(bootstrap: str, failed: KafkaException, advice: str = "") -> NoReturn:
-    """As a LogError: what the client itself gave up on, and what the broker would retry, is unavailable."""
+    """As a LogError: what the client itself gave up on, and what would do at another time, is unavailable."""
     error = failed.args[0]
-    if error.code() < 0 or error.retriable():
+    if error.code() < 0 or error.code() in AGAIN:
         raise LogUnavailable(f"{bootstrap}: no answer from Kafka ({error.str()}){advice}") from failed
     raise LogError(f"{bootstrap}: {error.str()}") from failed
 

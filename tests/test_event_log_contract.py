@@ -134,6 +134,14 @@ def test_the_end_of_a_lane_is_the_offset_of_its_next_record(bootstrap: str) -> N
     assert held[Lane("facts", 2)].end == 100
 
 
+def test_the_ends_of_lanes_that_were_just_created_are_waited_for(bootstrap: str) -> None:
+    for lanes in range(10, 40, 3):
+        admin.create_topics(bootstrap, plan=[topics.Topic("anew", lanes, {})])
+        held = ends.lane_ends(bootstrap, ["anew"])
+        assert held == {("anew", lane): (0, 0) for lane in range(lanes)}
+        admin.delete_topics(bootstrap, ["anew"])
+
+
 def test_a_topic_that_does_not_exist_is_refused_and_not_created(bootstrap: str) -> None:
     with pytest.raises(LogError, match="no topic sales.evnets"):
         ends.lane_ends(bootstrap, ["facts", "sales.evnets"])
