@@ -68,6 +68,8 @@ class Shared(Generic[Found]):
     async def _after(self, running: asyncio.Task[Found] | None) -> Found:
         if running is not None:
             await asyncio.wait({running})
+            # Else, one after another failing, each would keep the one before with all that it had raised.
+            running = None
         self._running, self._next = self._next, None
         return await self._ask()
 

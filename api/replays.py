@@ -144,16 +144,18 @@ class Replays:
         if self._waiting >= WAITING_MAX:
             raise Problem("replay_busy", "try again soon")
         self._waiting += 1
+        ready, pool = self.begin(), self._started()
         try:
             async with asyncio.timeout(START_SECONDS):
-                await asyncio.shield(self.begin())
+                await asyncio.shield(ready)
             async with asyncio.timeout(ANSWER_SECONDS):
-                loop = asyncio.get_running_loop()
-                found = await loop.run_in_executor(self._started(), answer, asked)
+                found = await asyncio.get_running_loop().run_in_executor(pool, answer, asked)
         except TimeoutError:
             raise Problem("replay_busy", "no answer in time; try again") from None
         except BrokenProcessPool:
-            self._pool = None
+            # Another may have begun anew meanwhile.
+            if self._pool is pool:
+                self._pool = None
             raise Problem("replay_busy", "the process of replays ended and starts anew; try again") from None
         finally:
             self._waiting -= 1

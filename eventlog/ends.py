@@ -3,16 +3,19 @@
 Guarantees:
 - A lane's end is the offset that the next record gets, on every broker: where the listed end is known to
   be too early (the embedded broker), it is taken from a read.
-- Every answer or a LogError of one line; nothing waits longer than `ANSWER_SECONDS_MAX`.
+- Every answer or a LogError of one line; no question waits longer than `ANSWER_SECONDS_MAX`.
 
 Each call connects, asks and disconnects (about 10 ms): for start-up, the command line and tests. A worker
 learns ends from what it fetches.
 """
 
+from __future__ import annotations
+
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import Future
-from typing import NamedTuple, NoReturn
+from contextlib import contextmanager
+from typing import NamedTuple
 
 from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, ListOffsetsResultInfo, OffsetSpec
@@ -59,10 +62,10 @@ def lane_ends(
     """
     if not topics:
         return {}
-    asking = _Asking(bootstrap)
-    lanes = asking.lanes(topics)
-    earliest = asking.offsets(dict.fromkeys(lanes, OffsetSpec.earliest()))
-    latest = asking.offsets(dict.fromkeys(lanes, OffsetSpec.latest()), committed=committed)
+    with _asking(bootstrap) as asking:
+        lanes = asking.lanes(topics)
+        earliest = asking.offsets(dict.fromkeys(lanes, OffsetSpec.earliest()))
+        latest = asking.offsets(dict.fromkeys(lanes, OffsetSpec.latest()), committed=committed)
     ends: dict[tuple[str, int], Ends] = {lane: Ends(earliest[lane], latest[lane]) for lane in lanes}
     return _with_read_ends(bootstrap, ends) if asking.embedded else ends
 
@@ -76,78 +79,94 @@ def time_ranges(
     embedded broker, which also says too little of where an instant lies). LogError as `lane_ends`.
     """
     held = lane_ends(bootstrap, topics, committed=True)
-    asking = _Asking(bootstrap)
-    asking.lanes(topics)
+    with _asking(bootstrap) as asking:
+        asking.lanes(topics)
 
-    def offsets(at_ms: int | None) -> dict[tuple[str, int], int]:
-        if at_ms is None or not held:
-            return {}
-        spec = OffsetSpec.for_timestamp(max(at_ms, 0))
-        found = asking.offsets({Lane(*lane): spec for lane in held})
-        return {
-            lane: found[Lane(*lane)] if found[Lane(*lane)] >= 0 else ends.end for lane, ends in held.items()
-        }
+        def offsets(at_ms: int | None) -> dict[tuple[str, int], int]:
+            if at_ms is None or not held:
+                return {}
+            spec = OffsetSpec.for_timestamp(max(at_ms, 0))
+            found = asking.offsets({Lane(*lane): spec for lane in held})
+            return {
+                lane: found[Lane(*lane)] if found[Lane(*lane)] >= 0 else ends.end
+                for lane, ends in held.items()
+            }
 
-    starts, stops = offsets(from_ms), offsets(None if asking.embedded else to_ms)
+        starts, stops = offsets(from_ms), offsets(None if asking.embedded else to_ms)
     return {
         lane: (min(starts.get(lane, ends.earliest), ends.end), min(stops.get(lane, ends.end), ends.end))
         for lane, ends in held.items()
     }
 
 
-class _Asking:
-    """A connection for the questions of one call."""
+@contextmanager
+def _asking(bootstrap: str) -> Iterator[_Asking]:
+    """A connection for the questions of one call; it ends with them, whoever keeps what they raised."""
+    with AdminClient({"bootstrap.servers": bootstrap, **BRIEF}) as client:
+        yield _Asking(bootstrap, client)
 
-    def __init__(self, bootstrap: str) -> None:
-        self._bootstrap = bootstrap
-        self._client = AdminClient({"bootstrap.servers": bootstrap, **BRIEF})
+
+class _Asking:
+    """The questions of one call."""
+
+    def __init__(self, bootstrap: str, client: AdminClient) -> None:
+        self._bootstrap, self._client = bootstrap, client
         self._deadline = time.monotonic() + ANSWER_SECONDS_MAX
         self.embedded = False
 
     def lanes(self, topics: Collection[str]) -> list[Lane]:
         """The lanes of these topics, in order; NoSuchTopic when one of them does not exist."""
-        try:
-            known = self._client.list_topics(timeout=CONNECT_SECONDS_MAX)
-        except KafkaException as failed:
-            _raise(self._bootstrap, failed, "; is it running there?")
-        missing = sorted(set(topics) - set(known.topics))
-        if missing:
-            raise NoSuchTopic(f"{self._bootstrap}: no topic {', '.join(missing)}; run `scv topics create`")
-        self.embedded = known.cluster_id == EMBEDDED_CLUSTER_ID
-        return sorted(Lane(topic, one) for topic in {*topics} for one in known.topics[topic].partitions)
+        while True:
+            try:
+                known = self._client.list_topics(timeout=CONNECT_SECONDS_MAX)
+            except KafkaException as failed:
+                raise self._failure(failed.args[0], "; is it running there?") from None
+            missing = sorted(set(topics) - set(known.topics))
+            if missing:
+                raise NoSuchTopic(
+                    f"{self._bootstrap}: no topic {', '.join(missing)}; run `scv topics create`"
+                )
+            self.embedded = known.cluster_id == EMBEDDED_CLUSTER_ID
+            wanted = [known.topics[topic] for topic in {*topics}]
+            wrong = [one for one in wanted if one.error is not None or not one.partitions]
+            if not wrong:
+                return sorted(Lane(one.topic, lane) for one in wanted for lane in one.partitions)
+            self._wait(wrong[0].error or KafkaError(KafkaError.LEADER_NOT_AVAILABLE))
 
     def offsets(self, specs: Mapping[Lane, OffsetSpec], *, committed: bool = False) -> dict[Lane, int]:
         """What each lane answers; asked again while the broker says that another time would do."""
         isolation = IsolationLevel.READ_COMMITTED if committed else IsolationLevel.READ_UNCOMMITTED
         found: dict[Lane, int] = {}
-        while True:
+        while len(found) < len(specs):
             asked = {TopicPartition(*lane): spec for lane, spec in specs.items() if lane not in found}
             left = max(1.0, self._deadline - time.monotonic())
-            answers: Mapping[TopicPartition, Future[ListOffsetsResultInfo]] = (
-                self._client.list_offsets(asked, isolation_level=isolation, request_timeout=left)
-                if asked
-                else {}
+            answers: Mapping[TopicPartition, Future[ListOffsetsResultInfo]] = self._client.list_offsets(
+                asked, isolation_level=isolation, request_timeout=left
             )
-            failed = None
+            wrong: KafkaError | None = None
             for one, answer in answers.items():
                 try:
                     # The client ends it in time; beyond that it would be its fault.
                     found[Lane(one.topic, one.partition)] = answer.result(left + CONNECT_SECONDS_MAX).offset
-                except KafkaException as failure:
-                    failed = failure
-            if failed is None:
-                return found
-            if failed.args[0].code() not in AGAIN or time.monotonic() > self._deadline:
-                _raise(self._bootstrap, failed)
-            time.sleep(AGAIN_SECONDS)
+                except KafkaException as failed:
+                    wrong = failed.args[0]
+                except TimeoutError:
+                    wrong = KafkaError(KafkaError._TIMED_OUT)
+            if wrong is not None:
+                self._wait(wrong)
+        return found
 
+    def _wait(self, wrong: KafkaError) -> None:
+        """A moment, until another try; LogError where that does not help, or no time is left."""
+        if wrong.code() not in AGAIN or time.monotonic() > self._deadline:
+            raise self._failure(wrong)
+        time.sleep(AGAIN_SECONDS)
 
-def _raise(bootstrap: str, failed: KafkaException, advice: str = "") -> NoReturn:
-    """As a LogError: what the client itself gave up on, and what would do at another time, is unavailable."""
-    error = failed.args[0]
-    if error.code() < 0 or error.code() in AGAIN:
-        raise LogUnavailable(f"{bootstrap}: no answer from Kafka ({error.str()}){advice}") from failed
-    raise LogError(f"{bootstrap}: {error.str()}") from failed
+    def _failure(self, wrong: KafkaError, advice: str = "") -> LogError:
+        """What the client itself gave up on, and what would do at another time, is unavailable."""
+        if wrong.code() < 0 or wrong.code() in AGAIN:
+            return LogUnavailable(f"{self._bootstrap}: no answer from Kafka ({wrong.str()}){advice}")
+        return LogError(f"{self._bootstrap}: {wrong.str()}")
 
 
 def _with_read_ends(bootstrap: str, listed: dict[tuple[str, int], Ends]) -> dict[tuple[str, int], Ends]:

@@ -13,6 +13,7 @@ take more of a look-up's time than Redis does, so what arrives goes straight to 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from typing import Any
 
@@ -30,9 +31,11 @@ _MORE = object()
 class _Question:
     __slots__ = ("answers", "at", "count", "future")
 
-    def __init__(self, count: int, future: asyncio.Future[list[Any]], at: float) -> None:
-        self.count, self.future, self.at = count, future, at
+    def __init__(self, count: int, future: asyncio.Future[list[Any]]) -> None:
+        self.count, self.future = count, future
         self.answers: list[Any] = []
+        # When it was sent; until then nobody owes an answer.
+        self.at = math.inf
 
 
 class Channel(asyncio.Protocol):
@@ -43,7 +46,7 @@ class Channel(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._parser = hiredis.Reader(notEnoughData=_MORE)
         self._waiting: deque[_Question] = deque()
-        self._held: list[bytes] = []
+        self._held: list[tuple[_Question, bytes]] = []
         self._timer: asyncio.TimerHandle | None = None
         self.lost = False
         # The library has no public name for its writer; the transport is asyncio's.
@@ -68,18 +71,22 @@ class Channel(asyncio.Protocol):
         if self.lost:
             future.set_exception(redis.ConnectionError("the connection has ended"))
             return future
-        self._waiting.append(_Question(count, future, self._loop.time()))
+        question = _Question(count, future)
+        self._waiting.append(question)
         if self._timer is None:
             self._timer = self._loop.call_later(LOOK_EVERY_SECONDS, self._look)
         if not self._held:
             self._loop.call_soon(self._send)
-        self._held.append(packed)
+        self._held.append((question, packed))
         return future
 
     def _send(self) -> None:
         held, self._held = self._held, []
         if held and not self.lost:
-            self._transport.write(held[0] if len(held) == 1 else b"".join(held))
+            now = self._loop.time()
+            for question, _ in held:
+                question.at = now
+            self._transport.write(b"".join([packed for _, packed in held]))
 
     def data_received(self, data: bytes) -> None:
         """Some answers, or pieces of them."""

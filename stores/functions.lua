@@ -312,8 +312,8 @@ local function lookup(keys, args)
 end
 
 -- A plain look-up in one round trip, for `stores.serving`: FCALL_RO scv_find 1 scv COUNT NAME… FIELD…  Gives what is active,
--- then each name's entry and subjects, and, if the entries lead to one customer and no name is a reference, its id and
--- these fields of its profile.
+-- then each name's entry and how many subjects named it, and, if the entries lead to one customer and no name is a reference,
+-- its id and these fields of its profile.
 local function find(keys, args)
   local active = redis.call('GET', keys[1] .. ':active')
   if not active then return {} end
@@ -321,9 +321,9 @@ local function find(keys, args)
   local found, only, plain = { active }, nil, true
   for i = 2, count + 1 do
     local name = prefix .. '{' .. args[i] .. '}'
-    local entry, subjects = redis.call('GET', name .. ':ids'), redis.call('SMEMBERS', name .. ':of')
+    local entry, subjects = redis.call('GET', name .. ':ids'), redis.call('SCARD', name .. ':of')
     found[#found + 1], found[#found + 2] = entry, subjects
-    plain = plain and #subjects == 0
+    plain = plain and subjects == 0
     for id in string.gmatch(entry or '', '"customer_id":"([^"]+)"') do
       plain, only = plain and (not only or only == id), id
     end

@@ -3,7 +3,8 @@
 Invariants:
 - Reads only. An answer that does not come in time, or not at all, is `StoreAway`; the connection is closed.
 - Sections are bytes of JSON as the assembler wrote them: nothing here reads them.
-- All questions share one connection. When it has ended another is made, and what was asked is asked again.
+- All questions share one connection. When it has ended another is made, and what was asked of the one that
+  was there is asked again, once: so a question takes three times `channel.ANSWER_SECONDS` at the most.
 
 Commands are packed in C and go past the client's own layer of commands, whose pipelines cost eight times as
 much.
@@ -32,10 +33,10 @@ Command = tuple[str | bytes | int, ...]
 
 
 class Named(NamedTuple):
-    """What the store has of one name: its entry as JSON, and the subjects of it as a reference."""
+    """What the store has of one name: its entry as JSON, and whether subjects named it as a reference."""
 
     entry: bytes | None
-    subjects: list[bytes]
+    referenced: bool
 
 
 class Found(NamedTuple):
@@ -71,6 +72,7 @@ class ServingReader:
         )
         self._channel: Channel | None = None
         self._opening: asyncio.Task[Channel] | None = None
+        self._closed = False
         self._keys = Keys("")
 
     async def ask(self, *commands: Command) -> list[Any]:
@@ -87,7 +89,7 @@ class ServingReader:
         try:
             return await self._asked(sent, len(commands))
         except (TimeoutError, OSError, redis.RedisError) as error:
-            raise StoreAway(f"Redis did not answer: {error or 'no answer in time'}") from None
+            raise StoreAway(f"Redis did not answer: {str(error) or 'no answer in time'}") from None
 
     async def _asked(self, sent: bytes, count: int) -> list[Any]:
         channel = self._channel
@@ -103,6 +105,8 @@ class ServingReader:
         """A connection; who asks while one is made gets the same."""
         if self._channel is not None and not self._channel.lost:
             return self._channel
+        if self._closed:
+            raise redis.ConnectionError("the server ends")
         if self._opening is None:
             self._opening = asyncio.create_task(self._open())
             self._opening.add_done_callback(lambda opening: opening.cancelled() or opening.exception())
@@ -135,7 +139,7 @@ class ServingReader:
             # An older worker's functions, or a user who may call none.
             return await self._found_by_keys(names, sections)
         if not answer:
-            return Found(None, [Named(None, []) for _ in names], None)
+            return Found(None, [Named(None, False) for _ in names], None)
         active, answers, only = answer[0], answer[1 : 2 * len(names) + 1], answer[2 * len(names) + 1 :]
         stored = _stored(only[0].decode(), fields, only[1]) if only else None
         return Found(self._noted(active), _named(answers), _live(stored))
@@ -148,13 +152,17 @@ class ServingReader:
                 commands += (("GET", keys.identifier(name)), ("SMEMBERS", keys.reference(name)))
             active, *answers = await self.ask(*commands)
             generation, found = self._noted(active), _named(answers)
-            if generation is None or generation == keys.generation:
-                break
-        only = None if generation is None else _only(found)
-        if only is None:
-            return Found(generation, found, None)
-        generation, stored = await self.profile(only, sections)
-        return Found(generation, found, _live(stored))
+            if generation is None:
+                return Found(None, found, None)
+            if generation != keys.generation:
+                continue
+            only = _only(found)
+            if only is None:
+                return Found(generation, found, None)
+            promoted, stored = await self.profile(only, sections)
+            # In another generation the names may lead to somebody else.
+            if promoted == generation:
+                return Found(generation, found, _live(stored))
 
     async def profile(
         self, customer_id: str, sections: Sequence[str]
@@ -196,6 +204,7 @@ class ServingReader:
 
     async def close(self) -> None:
         """Let go of the connection."""
+        self._closed = True
         if self._opening is not None:
             self._opening.cancel()
         if self._channel is not None:
@@ -225,14 +234,15 @@ def _live(stored: StoredProfile | None) -> StoredProfile | None:
 
 
 def _named(answers: Sequence[Any]) -> list[Named]:
-    return [Named(entry, list(subjects)) for entry, subjects in zip(answers[::2], answers[1::2], strict=True)]
+    # Of each name its entry and its subjects, or how many they are.
+    return [Named(entry, bool(named)) for entry, named in zip(answers[::2], answers[1::2], strict=True)]
 
 
 def _only(found: Sequence[Named]) -> str | None:
     """The one customer that all names lead straight to; None where that takes more than a look."""
     customers: set[str] = set()
     for name in found:
-        if name.subjects:
+        if name.referenced:
             return None
         if name.entry is not None:
             customers.update(one.customer_id for one in _entry(name.entry).customers)

@@ -4,6 +4,7 @@ import itertools
 import time
 from collections.abc import Callable
 from contextlib import closing, suppress
+from pathlib import Path
 
 import confluent_kafka
 import pytest
@@ -140,6 +141,20 @@ def test_the_ends_of_lanes_that_were_just_created_are_waited_for(bootstrap: str)
         held = ends.lane_ends(bootstrap, ["anew"])
         assert held == {("anew", lane): (0, 0) for lane in range(lanes)}
         admin.delete_topics(bootstrap, ["anew"])
+
+
+def test_a_question_that_failed_leaves_no_client_behind() -> None:
+    tasks = Path("/proc/self/task")
+    if not tasks.is_dir():
+        pytest.skip("threads of a client are counted in /proc")
+    kept, before = [], len(list(tasks.iterdir()))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(ends, "CONNECT_SECONDS_MAX", 0.2)
+        for _ in range(5):
+            with pytest.raises(LogUnavailable) as failed:
+                ends.lane_ends("127.0.0.1:1", ["facts"])
+            kept.append(failed)
+    assert len(list(tasks.iterdir())) <= before + 2, "whoever keeps what was raised keeps no threads"
 
 
 def test_a_topic_that_does_not_exist_is_refused_and_not_created(bootstrap: str) -> None:

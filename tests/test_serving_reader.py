@@ -186,3 +186,55 @@ def test_what_is_not_plain_is_left_to_the_careful_look_up(world: LookupWorld, fu
     world.client.delete("scv:active")
     nobody = reading(world.url, lambda reader: reader.find(["crm:1"], ["summary"]))
     assert (nobody.generation, nobody.stored, nobody.names[0].entry) == (None, None, None)
+
+
+@pytest.mark.parametrize("function", [True, False])
+def test_a_promotion_between_two_reads_mixes_no_generations(world: LookupWorld, function: bool) -> None:
+    other = LookupWorld(world.url, generation="g2")
+    try:
+        for made, founder in ((world, "crm:1"), (other, "crm:2")):
+            made.write("crm:1", of=founder)
+            made.write("crm:2", of=founder)
+            made.enter("email:ada@example.com", (founder, "linking"))
+    finally:
+        other.close()
+    if not function:
+        world.client.function_flush()
+
+    async def ask(reader: ServingReader) -> Any:
+        profile, promoted = reader.profile, []
+
+        async def after_a_promotion(*of: Any) -> Any:
+            if not promoted:
+                promoted.append(world.client.set("scv:active", "g2 2"))
+            return await profile(*of)
+
+        reader.profile = after_a_promotion  # type: ignore[method-assign]
+        return await reader.find(["email:ada@example.com"], ["summary"])
+
+    found = reading(world.url, ask)
+    assert (found.generation, found.stored.founder) == (("g1", "crm:1") if function else ("g2", "crm:2"))
+
+
+def test_a_loop_that_was_busy_before_a_question_was_sent_blames_nobody(
+    store: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(channel, "ANSWER_SECONDS", 0.2)
+
+    async def ask(reader: ServingReader) -> list[Any]:
+        await reader.ask(("PING",))
+        waiting = asyncio.create_task(reader.ask(("PING",)))
+        asyncio.get_running_loop().call_soon(time.sleep, 0.4)
+        return await waiting
+
+    assert reading(store.url, ask) == [b"PONG"]
+
+
+def test_a_reader_that_was_closed_connects_no_more(store: Any) -> None:
+    async def ask(reader: ServingReader) -> None:
+        await reader.ask(("PING",))
+        await reader.close()
+        with pytest.raises(StoreAway, match="the server ends"):
+            await reader.ask(("PING",))
+
+    reading(store.url, ask)
