@@ -19,13 +19,9 @@ from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource
 from kafka.errors import KafkaError, KafkaTimeoutError
 
+from eventlog.ends import ANSWER_SECONDS_MAX, CONNECT_SECONDS_MAX
 from eventlog.errors import LogError, LogUnavailable, NoSuchTopic
 from eventlog.topics import FIRST_GENERATION, PARTITIONS, Topic, topic_plan
-
-# A broker that is up answers in milliseconds; one that restarts is back in seconds.
-ANSWER_SECONDS_MAX = 20.0
-# Nobody should watch a cursor for longer when the address is wrong or Kafka is down.
-CONNECT_SECONDS_MAX = 5.0
 
 TOPIC_ALREADY_EXISTS = 36
 # As the protocol says "as many copies as you like".
