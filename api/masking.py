@@ -5,6 +5,7 @@ Invariants:
   for a text field that neither `MASKS` nor the test's own list of harmless fields knows.
 - A masked profile is a profile still: it fits the schema, lists keep their lengths, null stays null.
 - Emails and phone numbers that a source wrote into any other text are masked too, wherever they stand.
+- A section, or an entry of a list, in which no sign of anything to mask stands is not read and written again.
 """
 
 from __future__ import annotations
@@ -150,16 +151,48 @@ MASKS: dict[str, dict[str, Mask]] = {
     "timeline": {"[]": _entry},
 }
 
+# Section → what of the stored JSON, one of them at least, stands wherever its masks have something to do.
+SIGNS: dict[str, tuple[bytes, ...]] = {
+    "consent": (b'"value":', b'"contact_hours":"'),
+    "service": (b'"text":',),
+    "experience": (b'"text":',),
+    "traits": (b'"value":',),
+    "timeline": (
+        b"@", b'"email:', b'"phone:', b":+", *(
+            b"?" if mark == "?" else b'"%s"' % wire_type.encode() for wire_type, mark in _TITLE_CUTS.items()
+        ),
+    ),
+}  # fmt: skip
+
 
 def masked(section: str, stored: bytes) -> bytes:
     """A stored section as JSON, with what is personal masked."""
-    masks = _STEPS.get(section)
-    if masks is not None:
-        value = _decode(stored)
-        for steps, mask in masks:
-            value = _at(value, steps, mask)
-        stored = _encode(value)
+    masks, signs = _STEPS.get(section), SIGNS.get(section)
+    if masks is not None and (signs is None or _any(signs, stored)):
+        if signs is not None and stored.startswith(b"["):
+            entries = [
+                _masked(masks, b"[%s]" % entry)[1:-1] if _any(signs, entry) else entry
+                for entry in map(bytes, _entries(stored))
+            ]
+            stored = b"[%s]" % b",".join(entries)
+        else:
+            stored = _masked(masks, stored)
     return scrubbed(stored)
+
+
+def _masked(masks: Sequence[tuple[Sequence[str], Mask]], stored: bytes) -> bytes:
+    value = _decode(stored)
+    for steps, mask in masks:
+        value = _at(value, steps, mask)
+    return _encode(value)
+
+
+def _any(signs: Sequence[bytes], text: bytes) -> bool:
+    # A loop: it takes half the time of `any`, and runs for each entry.
+    for sign in signs:  # noqa: SIM110
+        if sign in text:
+            return True
+    return False
 
 
 def scrubbed(text: bytes) -> bytes:
@@ -216,4 +249,5 @@ def _steps(path: str) -> tuple[str, ...]:
 _EACH = "[]"
 _STEPS = {section: [(_steps(path), mask) for path, mask in masks.items()] for section, masks in MASKS.items()}
 _decode = msgspec.json.Decoder().decode
+_entries = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _encode = msgspec.json.Encoder().encode

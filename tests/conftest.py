@@ -17,6 +17,7 @@ leaves there lasts until the next test that takes `broker` or `store`: nothing m
 With pytest-xdist every worker process has servers of its own. All of them end with the process.
 """
 
+import os
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -28,6 +29,9 @@ from eventlog.apache import ApacheBroker
 from eventlog.embedded import EmbeddedBroker
 from stores.embedded import DebianRedis, EmbeddedStore
 from tests import servers
+
+# A broker of a test lives for seconds: what Java spends on making it fast would be half of its time.
+os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
 
 # How fast a machine is proves nothing.
 settings.register_profile("untimed", deadline=None)

@@ -169,13 +169,13 @@ def walk(history: History) -> None:
         before, old_stamps = after, new_stamps
 
 
-@settings(QUICK, max_examples=250)
+@settings(QUICK, max_examples=150)
 @given(histories())
 def test_after_every_fact_readers_see_what_the_reference_sees(history: History) -> None:
     walk(history)
 
 
-@settings(QUICK, max_examples=200)
+@settings(QUICK, max_examples=90)
 @given(histories(), st.data())
 def test_the_order_of_arrival_changes_nothing(history: History, data: st.DataObject) -> None:
     facts = data.draw(st.permutations(history.facts))
@@ -183,7 +183,7 @@ def test_the_order_of_arrival_changes_nothing(history: History, data: st.DataObj
     assert seen_in(other) == seen_in(graph) == wanted(facts, history.rules)
 
 
-@settings(QUICK, max_examples=120)
+@settings(QUICK, max_examples=90)
 @given(histories(), st.data())
 def test_what_is_stored_of_a_node_does_not_depend_on_the_order_either(
     history: History, data: st.DataObject
@@ -199,14 +199,14 @@ def test_what_is_stored_of_a_node_does_not_depend_on_the_order_either(
     assert stored(heard(facts, history.rules)) == stored(heard(history.facts, history.rules))
 
 
-@settings(QUICK, max_examples=200)
+@settings(QUICK, max_examples=90)
 @given(histories())
 def test_built_at_once_it_is_the_same(history: History) -> None:
     graph = build(list(enumerate(history.facts, 1)), history.rules)
     assert seen_in(graph) == wanted(history.facts, history.rules)
 
 
-@settings(QUICK, max_examples=120)
+@settings(QUICK, max_examples=90)
 @given(histories(), histories(longest=8))
 def test_a_graph_built_at_once_hears_on(history: History, more: History) -> None:
     facts = [*history.facts, *later_commands(history.facts, more.facts)]
@@ -232,7 +232,7 @@ def next_offset(facts: list[LinkFact]) -> int:
     return max((fact.offset for fact in facts if fact.lane == COMMANDS_LANE), default=-1) + 1
 
 
-@settings(QUICK, max_examples=120)
+@settings(QUICK, max_examples=90)
 @given(histories(), st.randoms(use_true_random=False))
 def test_facts_heard_again_change_nothing(history: History, random: Any) -> None:
     graph = heard(history.facts, history.rules)
@@ -245,7 +245,7 @@ def test_facts_heard_again_change_nothing(history: History, random: Any) -> None
     assert (seen_in(graph), stamps(graph)) == (before, old_stamps)
 
 
-@settings(QUICK, max_examples=120)
+@settings(QUICK, max_examples=90)
 @given(histories(), st.sampled_from(SUBJECTS), st.sampled_from(SUBJECTS))
 def test_a_link_and_its_unlink_leave_everything_as_it_was(history: History, one: str, other: str) -> None:
     """For two customers that nothing joins directly: an unlink also takes away what the two had stated."""
@@ -263,7 +263,7 @@ def test_a_link_and_its_unlink_leave_everything_as_it_was(history: History, one:
     assert seen_in(graph) == before
 
 
-@settings(QUICK, max_examples=120)
+@settings(QUICK, max_examples=90)
 @given(histories())
 def test_nodes_that_were_stored_and_read_again_hear_on_alike(history: History) -> None:
     """A worker restarts after every fact, with nothing but what was drained before."""

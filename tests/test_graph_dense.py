@@ -44,7 +44,7 @@ def edges_per_node(factor: int) -> Iterator[None]:
         yield
 
 
-@settings(QUICK, max_examples=120)
+@settings(QUICK, max_examples=90)
 @given(dense(), st.sampled_from(FACTORS))
 def test_too_many_edges_part_after_every_fact_as_the_reference_says(history: History, factor: int) -> None:
     with edges_per_node(factor):

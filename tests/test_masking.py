@@ -119,6 +119,30 @@ def test_addresses_and_numbers_are_masked_wherever_a_source_wrote_them(path: str
         assert needle not in shown(document), path
 
 
+WORDS = (
+    "needle", "email:ada", "phone:12345678", "web:v@x.y", "web:v%40x", "sms:+49 30 901820", "see /a?b=c",
+    "Promised: a", 'a"text":b\\', None,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("section", masking.SIGNS)
+def test_what_is_not_read_has_nothing_that_reading_would_have_masked(section: str) -> None:
+    bare = filled(EXAMPLE, "nowhere", "")[section]
+    paths = sorted({path for path in leaves(EXAMPLE) if path.partition("/")[0] == section})
+    for path, words in itertools.product(paths, WORDS):
+        value = filled(EXAMPLE, path, words)[section]
+        if section == "timeline":
+            types = [*masking._TITLE_CUTS, "other"] if words is not None else []
+            values = [[*bare, value[0] | {"type": wire_type}, *bare] for wire_type in types]
+        else:
+            values = [[*bare, *value] if isinstance(value, list) else value]
+        if isinstance(value, dict):
+            values += [value | {name: []} for name in value if isinstance(value[name], list)]
+        for stored in map(msgspec.json.encode, values):
+            plainly = scrubbed(masking._masked(masking._STEPS[section], stored))
+            assert masked(section, stored) == plainly, (path, words)
+
+
 def test_a_masked_profile_is_a_profile_still() -> None:
     whole = json.loads((Path(__file__).parent / "data" / "profile.json").read_text())
     Profile.model_validate(whole)

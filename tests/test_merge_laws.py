@@ -37,9 +37,15 @@ def events_of(seed: int) -> list[Event]:
     return [event for event in read if not isinstance(event, Fault)]
 
 
-def folded(section: type[Section], events: list[Event], subject: str) -> list[Any]:
-    """The section's states after these events, as they come back from the store, with the subject noted."""
-    table = section.adders(Configuration(trust=("crm",)))
+def folded(section: type[Section], events: list[Event], subject: str, only: int | None = None) -> list[Any]:
+    """The section's states after these events, as they come back from the store, with the subject noted.
+
+    With `only`, the place of a figure, the others stay at zero: none reads another's state.
+    """
+    table = {
+        wire_type: [one for one in adders if only in (None, one[0])]
+        for wire_type, adders in section.adders(Configuration(trust=("crm",))).items()
+    }
     states = section.zero()
     for event in events:
         for place, add in table.get(event.type, []):
@@ -55,7 +61,7 @@ def three_states(section: type[Section], name: str, seed: int, cuts: tuple[int, 
     place = list(section.reducers).index(name)
     # Two parts of one subject and one of another; some events are in two of them, as equal keys.
     parts = ((events[:low] + mixed, "crm:1"), (events[low:high], "crm:1"), (events[high:] + mixed, "crm:2"))
-    a, b, c = (folded(section, chosen, subject)[place] for chosen, subject in parts)
+    a, b, c = (folded(section, chosen, subject, place)[place] for chosen, subject in parts)
     return a, b, c
 
 

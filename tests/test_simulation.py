@@ -37,7 +37,7 @@ from tests.simulation.store import INDEX, LANE, LANES, PROFILE, Snapshot
 from tests.simulation.world import World
 from tests.told_by_hand import ADA
 
-SEEDS = 1_200
+SEEDS = 1_002
 EMAIL = (INDEX, "email:ada@example.com")
 ADAS, VISITORS = customer_id(ADA), customer_id(VISITOR)
 
