@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import msgspec
 
 from api.freshness import Lag
-from api.masking import mask_subject, masked
+from api.masking import cut, joined, mask_subject, masked
 from projections.assembling import DOCUMENT_ORDER, RESERVED, SCHEMA_VERSION
 from stores.reading import StoredProfile
 
@@ -37,9 +37,14 @@ def document_of(stored: StoredProfile, sections: Sequence[str], *, personal: boo
         % (SCHEMA_VERSION, stored.customer_id.encode(), _write(founder))
     ]
     for name in sections:
-        pieces.append(b',"%s":%s' % (name.encode(), section_of(stored, name, personal=personal)))
+        held = stored.sections.get(name)
+        if held is None:
+            held = _RESERVED.get(name, _NULL)
+        elif not personal:
+            held = cut(name, held)
+        pieces.append(b',"%b":%b' % (name.encode(), held))
     pieces.append(b"}")
-    return b"".join(pieces)
+    return b"".join(pieces) if personal else joined(pieces)
 
 
 def section_of(stored: StoredProfile, name: str, *, personal: bool) -> bytes:
