@@ -31,6 +31,9 @@ ACK_SECONDS_MIN = 1.0
 # Gathers a batch's link facts into one request; flush() does not wait for it.
 LINGER_MS = 5
 
+# Asking for reports of failures takes as long as handing a record over; flush() hears of them in any case.
+POLL_EVERY_RECORDS = 64
+
 # librdkafka reports a record that ran out of time within its next second or so.
 REPORT_SECONDS_MAX = 5.0
 
@@ -86,6 +89,7 @@ class LogProducer:
         self._lost = 0
         self._first_loss = ""
         self._trouble = ""
+        self._unpolled = 0
 
     def produce(
         self,
@@ -118,7 +122,10 @@ class LogProducer:
                 self._first_loss = self._first_loss or f"{topic}: {refused.args[0].str()}"
                 self._lost += 1
                 self._fail()
-        client.poll(0)
+        self._unpolled += 1
+        if self._unpolled >= POLL_EVERY_RECORDS:
+            self._unpolled = 0
+            client.poll(0)
         if self._lost:
             self._fail()
 

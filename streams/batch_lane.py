@@ -4,8 +4,9 @@ Guarantees:
 - Group membership, assignment and shutdown are Faust's. What is read, and from where, is decided here.
 - A lane is read only after its lane worker said from where. An offset that the topic does not hold stops
   that lane with a reason; nothing is skipped, and the other lanes go on.
-- Reading waits for room at the projector; heartbeats do not. A rebalance waits for a running step at most
-  `HANDOVER_SECONDS_MAX`: what a longer step commits later is refused by the store.
+- Reading waits while a tenth of a round or more waits for the projector; heartbeats do not. A rebalance
+  waits for a running step at most `HANDOVER_SECONDS_MAX`: what a longer step commits later is refused by the
+  store.
 - Offsets are committed to Kafka for lag metrics only; a failure to do so harms nothing.
 
 Two event loops: Faust's own, and that of its consumer thread, where the Kafka client lives and heartbeats
@@ -36,10 +37,15 @@ from yarl import URL
 from models.record import Lane
 from streams.kafka_client import ClientThread, FetchLimits, told_end, too_large, unreadable
 from streams.lanes import Batch
-from streams.runner import End, EpochBatch, Placement, Projector
+from streams.runner import End, EpochBatch, Placement, Projector, Waiting
 
 # One read, when nothing comes. Lanes placed meanwhile wait for its end.
 READ_WAIT_MS = 250
+
+# While a round waits: how often what has come meanwhile joins it, and until it has this part of what it may
+# hold. Then nothing is read before it is begun.
+JOIN_EVERY_SECONDS = 0.01
+JOIN_SHARE = 10
 
 # A broker that did not answer for this long tells nothing about a lane's end.
 END_VALID_MS = 3_000
@@ -197,13 +203,17 @@ class BatchConsumer(Consumer):
                 return
             for lane, placement in self.projector.placements().items():
                 self.add_future(self._place(lane, placement))
-            if not (self.flow_active and self._reading and self.projector.has_room()):
+            waiting = self.projector.waiting
+            if not (self.flow_active and self._reading and self._has_room(waiting)):
                 await self._in_client(self._on_client_stay())
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._stir.wait(), STIR_SECONDS_MAX)
                 continue
+            if waiting.records:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._stir.wait(), JOIN_EVERY_SECONDS)
             try:
-                batches = await self._in_client(self._on_client_read())
+                batches, size_bytes = await self._in_client(self._on_client_read(self.projector.waiting))
             except OffsetOutOfRangeError as error:
                 for tp in error.args[0]:
                     await self._stop_out_of_range(Lane(*tp))
@@ -211,7 +221,14 @@ class BatchConsumer(Consumer):
                 await self._stop_too_large(Lane(*error.args[1]))
             else:
                 if batches:
-                    self.projector.offer(batches)
+                    self.projector.offer(batches, size_bytes)
+
+    def _has_room(self, waiting: Waiting) -> bool:
+        limits = self.limits
+        return (
+            waiting.records * JOIN_SHARE < limits.round_records_max
+            and waiting.size_bytes * JOIN_SHARE < limits.round_bytes_max
+        )
 
     # -- Placing and stopping lanes
 
@@ -262,24 +279,27 @@ class BatchConsumer(Consumer):
 
     # -- In the consumer thread
 
-    async def _on_client_read(self) -> list[EpochBatch]:
-        """Read one round: what there is of all lanes being read, up to the limit; empty if nothing came."""
+    async def _on_client_read(self, waiting: Waiting) -> tuple[list[EpochBatch], int]:
+        """Read one round: what there is of all lanes being read, with its size; empty if nothing came.
+
+        Together with what is `waiting` it stays within the limits.
+        """
         client = self._client()
         lanes = [TopicPartition(*lane) for lane in self._reading]
         if not lanes:
-            return []
+            return [], 0
         try:
-            fetched = await self._on_client_fetch(client, lanes)
-            return await self._on_client_round(client, fetched)
+            fetched, size_bytes = await self._on_client_fetch(client, lanes, waiting)
+            return await self._on_client_round(client, fetched), size_bytes
         except (IllegalStateError, NoOffsetForPartitionError):
             # A rebalance took lanes away while they were being read, or gave them anew: then they are not
             # placed yet, and Kafka may have no offset of them, which nobody needs.
-            return []
+            return [], 0
 
     async def _on_client_fetch(
-        self, client: AIOKafkaConsumer, lanes: Sequence[TopicPartition]
-    ) -> dict[TopicPartition, list[ConsumerRecord]]:
-        """What there is of these lanes, up to the limits of a round; empty if nothing came.
+        self, client: AIOKafkaConsumer, lanes: Sequence[TopicPartition], waiting: Waiting
+    ) -> tuple[dict[TopicPartition, list[ConsumerRecord]], int]:
+        """What there is of these lanes, up to the limits of a round, and its size; empty if nothing came.
 
         No portion but the first waits, so nothing changes between them. An error after some records is kept
         for the next read: what the client has handed over it would not hand over again.
@@ -288,7 +308,7 @@ class BatchConsumer(Consumer):
             self._kept_error = None
             raise error
         limits, found = self.limits, {}
-        count, size_bytes = 0, 0
+        count, size_bytes = waiting
         while count < limits.round_records_max and size_bytes < limits.round_bytes_max:
             portion_max = min(limits.portion_records_max, limits.round_records_max - count)
             try:
@@ -306,7 +326,7 @@ class BatchConsumer(Consumer):
                 found.setdefault(tp, []).extend(records)
                 count += len(records)
                 size_bytes += sum(record.serialized_value_size for record in records)
-        return found
+        return found, size_bytes - waiting.size_bytes
 
     async def _on_client_round(
         self, client: AIOKafkaConsumer, fetched: Mapping[TopicPartition, Sequence[ConsumerRecord]]

@@ -2,7 +2,8 @@
 
 Guarantees:
 - One thread makes every call to the lane worker, one at a time.
-- What waits is bounded: one round, and at most one order of each kind a lane. Orders go before rounds.
+- What waits is bounded: one round, and at most one order of each kind a lane. Orders go before rounds. What
+  is read while a round waits joins it: a worker that keeps up folds few rounds, and none waits for another.
 - Every lane has an epoch. It changes when the lane is assigned, lost, moved or stopped, and a batch of
   another epoch is dropped: the batches of a lane that are folded follow each other.
 - An exception of the lane worker ends the thread and is kept in `failure`; nothing is called after it.
@@ -18,9 +19,6 @@ from typing import NamedTuple
 
 from models.record import Lane
 from streams.lanes import Batch, LaneWorker
-
-# One round being folded, one waiting: folding never waits for the broker, and memory holds two rounds.
-ROUNDS_WAITING_MAX = 1
 
 # How often a lane without records is compared with its store and has its freshness written.
 IDLE_EVERY_SECONDS = 1.0
@@ -49,6 +47,13 @@ class End(NamedTuple):
     offset: int | None
 
 
+class Waiting(NamedTuple):
+    """How much was read and waits for the thread."""
+
+    records: int
+    size_bytes: int
+
+
 class Projector:
     """Runs a `LaneWorker` in a thread of its own.
 
@@ -75,7 +80,9 @@ class Projector:
         self._ends: dict[Lane, End] = {}
         self._folded: dict[Lane, int] = {}
         self._seen: set[Lane] = set()
-        self._rounds: list[list[EpochBatch]] = []
+        # One round is being folded, one waits: folding does not wait for the broker, memory holds two rounds.
+        self._round: dict[Lane, EpochBatch] = {}
+        self._waiting = Waiting(0, 0)
         self._idle_at = monotonic() + IDLE_EVERY_SECONDS
         # A daemon: a step that outlasts the grace of `close` is abandoned, as by a crash.
         self._thread = threading.Thread(target=self._run, name=PROJECTOR_THREAD, daemon=True)
@@ -89,7 +96,7 @@ class Projector:
         """End after the call in progress, waiting for it at most `grace_seconds`; whether it ended."""
         with self._changed:
             self._closing = True
-            self._rounds.clear()
+            self._take_round()
             self._changed.notify()
         if self._thread.ident is not None:
             self._thread.join(grace_seconds)
@@ -109,8 +116,13 @@ class Projector:
 
     @property
     def rounds_waiting(self) -> int:
-        """How many rounds were read and wait for the thread; at most `ROUNDS_WAITING_MAX`."""
-        return len(self._rounds)
+        """How many rounds were read and wait for the thread: 0 or 1."""
+        return 1 if self._round else 0
+
+    @property
+    def waiting(self) -> Waiting:
+        """How much is in the round that waits; what is offered now joins it."""
+        return self._waiting
 
     def assign(self, lanes: Collection[Lane]) -> None:
         """Make these lanes, all anew, and no others this worker's.
@@ -150,19 +162,26 @@ class Projector:
             self._changed.notify()
             return True
 
-    def has_room(self) -> bool:
-        """Whether `offer` may be called."""
-        return len(self._rounds) < ROUNDS_WAITING_MAX and not self._closing
-
-    def offer(self, batches: list[EpochBatch]) -> None:
-        """Let a round wait for the thread; only one caller, and only when there is room."""
+    def offer(self, batches: list[EpochBatch], size_bytes: int = 0) -> None:
+        """Let a round wait for the thread, or join the one that waits: one caller, who minds how much."""
+        records = sum(len(batch.records) for _, batch in batches)
         with self._changed:
             if self._closing:
                 return
-            assert len(self._rounds) < ROUNDS_WAITING_MAX, "a round was offered without room"
-            self._rounds.append(batches)
-            self.records_read += sum(len(batch.records) for _, batch in batches)
+            for one in batches:
+                lane = one.batch.lane
+                before = self._round.get(lane)
+                # What was read in another epoch would be dropped anyway.
+                joins = before is not None and before.epoch == one.epoch
+                self._round[lane] = _joined(before, one) if before and joins else one
+            self._waiting = Waiting(self._waiting.records + records, self._waiting.size_bytes + size_bytes)
+            self.records_read += records
             self._changed.notify()
+
+    def _take_round(self) -> list[EpochBatch]:
+        taken, self._round = list(self._round.values()), {}
+        self._waiting = Waiting(0, 0)
+        return taken
 
     def tell_ends(self, ends: Mapping[Lane, End]) -> None:
         """Take note of the ends of the lanes being read; they replace what was told before."""
@@ -221,7 +240,7 @@ class Projector:
                 idle_in_seconds = self._idle_at - monotonic()
                 if idle_in_seconds <= 0:
                     return self._idle
-                if self._rounds:
+                if self._round:
                     return self._step
                 self._changed.wait(idle_in_seconds)
         return None
@@ -256,9 +275,7 @@ class Projector:
 
     def _step(self) -> None:
         with self._changed:
-            if not self._rounds:
-                return
-            offered = self._rounds.pop(0)
+            offered = self._take_round()
             before = dict(self._epochs)
             batches = [batch for epoch, batch in offered if before.get(batch.lane) == epoch]
             self._seen.update(batch.lane for batch in batches)
@@ -298,3 +315,13 @@ class Projector:
             self._epochs[lane] = epoch = self._next_epoch()
             self._placements[lane] = Placement(epoch, offset)
             self._folded.pop(lane, None)
+
+
+def _joined(before: EpochBatch, after: EpochBatch) -> EpochBatch:
+    """Two batches of a lane that follow each other, as one."""
+    first, then = before.batch, after.batch
+    assert then.start == first.next_offset, f"{first.lane}: {then.start} was read after {first.next_offset}"
+    end = first.end if then.end is None else then.end
+    return EpochBatch(
+        after.epoch, Batch(first.lane, first.start, [*first.records, *then.records], then.next_offset, end)
+    )

@@ -76,6 +76,13 @@ def write_news(kafka: str, numbers: range) -> None:
             producer.produce(DOMAIN_TOPICS[1], subject.encode(), b"no event")
 
 
+def reads_nothing(port: int) -> bool:
+    """Whether the worker has read nothing for two seconds."""
+    before = asked(port, "scv_records_read_total")
+    time.sleep(2.0)
+    return asked(port, "scv_records_read_total") == before
+
+
 def members(kafka: str) -> list[str]:
     """Who is in the workers' group; whoever was expelled comes back under another name."""
     name = f"scv-{GENERATION}"
@@ -108,6 +115,8 @@ def test_reading_stops_while_the_store_is_silent_and_goes_on_where_it_was(
         with paused(store.pid):
             written += write_views(kafka, 100, BACKLOG_RECORDS)
             world.wait_until(lambda: asked(port, "scv_rounds_waiting") == 1, "a round waits")
+            # What comes meanwhile joins it, until it has a tenth of what it may hold.
+            world.wait_until(lambda: reads_nothing(port), "nothing more is read")
             read = asked(port, "scv_records_read_total")
             written += write_views(kafka, 100 + BACKLOG_RECORDS, LATER_RECORDS)
             time.sleep(SESSION_TIMEOUT_SECONDS + 2)

@@ -122,6 +122,24 @@ def test_a_step_longer_than_the_session_stops_reading_and_loses_no_lane(
     assert [name for name, _ in recorder.calls if name in ("take", "lose")] == ["take"]
 
 
+def test_what_comes_while_a_step_runs_is_one_round_however_it_came(bootstrap: str) -> None:
+    recorder = Recorder()
+    with Running(bootstrap, "scv-g1", recorder, ["facts"]) as running:
+        write_facts(bootstrap, LANES[0], 1)
+        wait_until(lambda: recorder.count() == 1, "the first record arrives")
+        recorder.go.clear()
+        write_facts(bootstrap, LANES[0], 1)
+        wait_until(lambda: len(recorder.named("step")) == 2, "a step begins")
+        for number in range(12):
+            write_facts(bootstrap, LANES[number % 4], 1)
+            time.sleep(0.05)
+        projector = running.app.transport.projector
+        wait_until(lambda: projector.waiting.records == 12, "all of them wait")
+        recorder.go.set()
+        wait_until(lambda: recorder.count() == 14, "all records arrive")
+    assert recorder.rounds == [1, 1, 12]
+
+
 def test_a_worker_without_lanes_stays_until_it_gets_one(apache: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kafka_client, "POLL_INTERVAL_MS_MAX", 2_000)
     admin.create_topics(apache, plan=[topics.Topic("single", 1, {})])
