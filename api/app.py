@@ -10,6 +10,7 @@ Invariants:
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import time
@@ -170,6 +171,12 @@ class _Api(FastAPI):
             else:
                 scope["app"], scope["route"], scope["path_params"] = self, route, {}
                 await route.app(scope, receive, sending)
+        except asyncio.CancelledError:
+            # The server ends, and waits no longer: uvicorn would answer with a text, and log a stack trace.
+            if status == 0:
+                ending = Problem("not_ready", "the server ends; ask another one, or again in a moment")
+                response = await _problem(Request(scope, receive), ending)
+                await response(scope, receive, sending)
         except Exception as error:  # noqa: BLE001 - whatever it is, the client gets a problem document
             # The framework's layers have answered what nobody expected, and raise it all the same.
             if scope.get("scv.code") != "internal":
