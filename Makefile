@@ -53,7 +53,7 @@ lint: setup
 
 # A file of tests stays in one process: its tests share servers.
 test: lint  ## Lint, types, layers, schemas, then all tests; under ten minutes on two cores.
-	@$(BIN)/pytest -n 4 --dist loadfile $(ARGS)
+	@$(BIN)/pytest -n 5 --dist loadfile $(ARGS)
 
 campaign: setup  ## The long proofs: hours of simulated faults, and the tests marked `campaign`.
 	@$(BIN)/python -m tests.simulation.run --seeds $(SEEDS)

@@ -8,6 +8,7 @@ Guarantees:
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from models.asyncapi import document_text
@@ -25,7 +26,10 @@ def files() -> dict[str, str]:
 
 def check(directory: Path) -> list[str]:
     """One line for each file that is missing, differs or has no model; empty when all agree."""
-    expected = files()
+    return _differences(directory, files())
+
+
+def _differences(directory: Path, expected: Mapping[str, str]) -> list[str]:
     differences = [
         f"{name}: no model makes this schema" for name in _present(directory) if name not in expected
     ]
@@ -40,8 +44,8 @@ def check(directory: Path) -> list[str]:
 
 def write(directory: Path) -> list[str]:
     """Make `directory` hold exactly the schemas; returns the differences there were."""
-    differences = check(directory)
     expected = files()
+    differences = _differences(directory, expected)
     for name in _present(directory):
         if name not in expected:
             (directory / name).unlink()

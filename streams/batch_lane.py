@@ -4,9 +4,8 @@ Guarantees:
 - Group membership, assignment and shutdown are Faust's. What is read, and from where, is decided here.
 - A lane is read only after its lane worker said from where. An offset that the topic does not hold stops
   that lane with a reason; nothing is skipped, and the other lanes go on.
-- Reading waits while a tenth of a round or more waits for the projector; heartbeats do not. A rebalance
-  waits for a running step at most `HANDOVER_SECONDS_MAX`: what a longer step commits later is refused by the
-  store.
+- Reading waits while a tenth of a round waits for the projector; heartbeats do not. A rebalance waits for a
+  running step at most `HANDOVER_SECONDS_MAX`: what a longer step commits later is refused by the store.
 - Offsets are committed to Kafka for lag metrics only; a failure to do so harms nothing.
 
 Two event loops: Faust's own, and that of its consumer thread, where the Kafka client lives and heartbeats
@@ -42,10 +41,8 @@ from streams.runner import End, EpochBatch, Placement, Projector, Waiting
 # One read, when nothing comes. Lanes placed meanwhile wait for its end.
 READ_WAIT_MS = 250
 
-# While a round waits: how often what has come meanwhile joins it, and until it has this part of what it may
-# hold. Then nothing is read before it is begun.
+# While a round waits: how often what has come meanwhile joins it.
 JOIN_EVERY_SECONDS = 0.01
-JOIN_SHARE = 10
 
 # A broker that did not answer for this long tells nothing about a lane's end.
 END_VALID_MS = 3_000
@@ -204,7 +201,7 @@ class BatchConsumer(Consumer):
             for lane, placement in self.projector.placements().items():
                 self.add_future(self._place(lane, placement))
             waiting = self.projector.waiting
-            if not (self.flow_active and self._reading and self._has_room(waiting)):
+            if not (self.flow_active and self._reading and self.limits.leave_room(*waiting)):
                 await self._in_client(self._on_client_stay())
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._stir.wait(), STIR_SECONDS_MAX)
@@ -222,13 +219,6 @@ class BatchConsumer(Consumer):
             else:
                 if batches:
                     self.projector.offer(batches, size_bytes)
-
-    def _has_room(self, waiting: Waiting) -> bool:
-        limits = self.limits
-        return (
-            waiting.records * JOIN_SHARE < limits.round_records_max
-            and waiting.size_bytes * JOIN_SHARE < limits.round_bytes_max
-        )
 
     # -- Placing and stopping lanes
 
@@ -280,10 +270,7 @@ class BatchConsumer(Consumer):
     # -- In the consumer thread
 
     async def _on_client_read(self, waiting: Waiting) -> tuple[list[EpochBatch], int]:
-        """Read one round: what there is of all lanes being read, with its size; empty if nothing came.
-
-        Together with what is `waiting` it stays within the limits.
-        """
+        """Read one round, with what is `waiting` within the limits, and its size; empty if nothing came."""
         client = self._client()
         lanes = [TopicPartition(*lane) for lane in self._reading]
         if not lanes:

@@ -35,6 +35,9 @@ FETCH_WAIT_MS = 500
 # its lanes are better with another worker. A step is none of its business: that runs elsewhere.
 POLL_INTERVAL_MS_MAX = 300_000
 
+# What a worker that keeps up folds at once is small; far behind, this part of a round is there at once.
+JOIN_SHARE = 10
+
 # The thread that fetches and unpacks records, and sends heartbeats.
 READING_THREAD = "reading"
 
@@ -58,6 +61,12 @@ class FetchLimits:
     fetch_bytes_max: int = 32 * 2**20
     # For the step in progress when the worker is told to end; orchestrators kill after 30 s.
     close_seconds_max: float = 10.0
+
+    def leave_room(self, records: int, size_bytes: int) -> bool:
+        """Whether more may join a round that waits and has so much; else it is begun before more is read."""
+        return (
+            records * JOIN_SHARE < self.round_records_max and size_bytes * JOIN_SHARE < self.round_bytes_max
+        )
 
 
 class ClientThread(AIOKafkaConsumerThread):
