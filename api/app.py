@@ -16,7 +16,7 @@ import re
 import time
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from random import getrandbits
 
 from fastapi import FastAPI, Request
@@ -37,6 +37,9 @@ from eventlog.errors import LogError
 from stores.store import StoreAway
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+# For an answer that the end of the server does not wait for, to a client that may read nothing.
+LAST_WORD_SECONDS = 1.0
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
@@ -176,7 +179,9 @@ class _Api(FastAPI):
             if status == 0:
                 ending = Problem("not_ready", "the server ends; ask another one, or again in a moment")
                 response = await _problem(Request(scope, receive), ending)
-                await response(scope, receive, sending)
+                with suppress(TimeoutError, asyncio.CancelledError):
+                    async with asyncio.timeout(LAST_WORD_SECONDS):
+                        await response(scope, receive, sending)
         except Exception as error:  # noqa: BLE001 - whatever it is, the client gets a problem document
             # The framework's layers have answered what nobody expected, and raise it all the same.
             if scope.get("scv.code") != "internal":

@@ -25,8 +25,11 @@ PHONE_SHOWN = 3
 Mask = Callable[[Any], Any]
 
 # In JSON text as in plain text: quotes and backslashes end what is taken for an address.
-# It begins where a run of such characters does: a long one without `@` would be gone through from each again.
-_EMAIL = re.compile(rb'(?<![^\s"@\\<>:,;()])[^\s"@\\<>:,;()]+(?:@|%40)[^\s"@\\<>,;()]+')
+# It begins where a run of such characters does, or behind an escape, which is kept: a long run without `@`
+# would be gone through from each character again.
+_EMAIL = re.compile(
+    rb'((?>\\(?:u[0-9a-fA-F]{4}|.))|(?<![^\s"@<>:,;()]))[^\s"@\\<>:,;()]+(?:@|%40)[^\s"@\\<>,;()]+'
+)
 # Between digits: what people write, also in addresses of pages, and spaces and hyphens that do not break.
 _PHONE = re.compile(rb"(?:\+|%2[Bb])\d(?:(?:[ ()/.-]|%20|\xc2\xa0|\xe2\x80[\x91\xaf]){0,3}\d){6,}")
 _HIDDEN = HIDDEN.encode()
@@ -153,7 +156,8 @@ MASKS: dict[str, dict[str, Mask]] = {
 }
 
 # Section → what of the stored JSON, one of them at least, stands wherever its masks have something to do.
-# Single characters and long texts are looked for fastest.
+# Single characters and long texts are looked for fastest. Sections are stored without blanks between their
+# JSON's signs, as msgspec writes.
 SIGNS: dict[str, tuple[bytes, ...]] = {
     "consent": (b'"value":', b'"contact_hours":"'),
     "service": (b'"text":',),
@@ -240,8 +244,9 @@ def _masked_already(text: bytes) -> bool:
 
 
 def _without_email(found: re.Match[bytes]) -> bytes:
-    already = _MASKED_EMAIL.fullmatch(found[0].decode(errors="replace"))
-    return found[0] if already else _HIDDEN + b"@" + _HIDDEN
+    before, address = found[1], found[0][len(found[1]) :]
+    already = _MASKED_EMAIL.fullmatch(address.decode(errors="replace"))
+    return found[0] if already else before + _HIDDEN + b"@" + _HIDDEN
 
 
 def _at(value: Any, steps: Sequence[str], mask: Mask) -> Any:

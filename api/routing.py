@@ -35,6 +35,7 @@ ALWAYS = (
     "too_many_requests",
     "keys_unreadable",
     "store_unavailable",
+    "not_ready",
     "internal",
 )
 PROBLEM_SCHEMA = "#/components/schemas/Problem"

@@ -57,10 +57,8 @@ BOUNDS_TRY_SECONDS_MAX = 5.0
 # News of a topic that was created a moment ago may take this long to reach every broker.
 TOPICS_SECONDS_MAX = 5.0
 
-# Lag metrics are not worth waiting longer for.
+# Lag metrics are not worth waiting longer for; a loop that missed a wake-up looks again after this long.
 LAG_COMMIT_SECONDS_MAX = 5.0
-
-# A loop that missed a wake-up looks again after this long.
 STIR_SECONDS_MAX = 0.5
 
 # No topic has an empty name.
@@ -193,6 +191,7 @@ class BatchConsumer(Consumer):
 
     async def _drain_messages(self, fetcher: ServiceT) -> None:
         """Read round after round while there is room; Faust runs this from its fetcher."""
+        late: tuple[KafkaError, dict[Lane, int]] | None = None
         while not (self.should_stop or fetcher.should_stop):
             self._stir.clear()
             if self.projector.failure is not None:
@@ -200,8 +199,12 @@ class BatchConsumer(Consumer):
                 return
             for lane, placement in self.projector.placements().items():
                 self.add_future(self._place(lane, placement))
+            if late is not None and not self.projector.rounds_waiting:
+                await self._stop_unreadable(*late)
+                late = None
             waiting = self.projector.waiting
-            if not (self.flow_active and self._reading and self.limits.leave_room(*waiting)):
+            room = self.flow_active and late is None and self.limits.leave_room(*waiting)
+            if not (self._reading and room):
                 await self._in_client(self._on_client_stay())
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._stir.wait(), STIR_SECONDS_MAX)
@@ -211,11 +214,9 @@ class BatchConsumer(Consumer):
                     await asyncio.wait_for(self._stir.wait(), JOIN_EVERY_SECONDS)
             try:
                 batches, size_bytes = await self._in_client(self._on_client_read(self.projector.waiting))
-            except OffsetOutOfRangeError as error:
-                for tp in error.args[0]:
-                    await self._stop_out_of_range(Lane(*tp))
-            except RecordTooLargeError as error:
-                await self._stop_too_large(Lane(*error.args[1]))
+            except (OffsetOutOfRangeError, RecordTooLargeError) as error:
+                # What was read before it, and waits, is folded first.
+                late = error, {lane: reading.epoch for lane, reading in self._reading.items()}
             else:
                 if batches:
                     self.projector.offer(batches, size_bytes)
@@ -248,19 +249,20 @@ class BatchConsumer(Consumer):
             end = await self._in_client(client.end_offsets([tp]))
         return earliest[tp], end[tp]
 
-    async def _stop_out_of_range(self, lane: Lane) -> None:
-        reading = self._reading.get(lane)
-        if reading is not None:
+    async def _stop_unreadable(self, error: KafkaError, epochs: Mapping[Lane, int]) -> None:
+        """Stop the lanes that an error of reading is about, unless they are read anew since."""
+        large = isinstance(error, RecordTooLargeError)
+        for tp in [error.args[1]] if large else list(error.args[0]):
+            lane = Lane(*tp)
+            reading = self._reading.get(lane)
+            if reading is None or reading.epoch != epochs.get(lane):
+                continue
             # Without an answer the lane is not stopped yet, but not read either: its error comes again.
             with contextlib.suppress(KafkaError, TimeoutError):
-                earliest, end = await self._bounds(lane)
-                await self._stop(lane, reading.epoch, unreadable(lane, reading.position, earliest, end))
-
-    async def _stop_too_large(self, lane: Lane) -> None:
-        reading = self._reading.get(lane)
-        if reading is not None:
-            reason = too_large(lane, reading.position, self.limits.lane_bytes_max)
-            await self._stop(lane, reading.epoch, reason)
+                at, limit = reading.position, self.limits.lane_bytes_max
+                bounds = None if large else await self._bounds(lane)
+                reason = unreadable(lane, at, *bounds) if bounds else too_large(lane, at, limit)
+                await self._stop(lane, reading.epoch, reason)
 
     async def _stop(self, lane: Lane, epoch: int, reason: str) -> None:
         if self.projector.stop_lane(lane, epoch, reason):

@@ -19,7 +19,7 @@ from models.record import Lane
 
 
 class Batch(NamedTuple):
-    """What one fetch brought of one lane.
+    """What was read of one lane, by one fetch or by several that follow each other.
 
     `records` are the client's own objects (`offset`, `timestamp` in milliseconds, `key`, `value`, `headers`),
     untouched: there is no work per record on the way here. It is empty when the lane moved over what no
@@ -27,10 +27,10 @@ class Batch(NamedTuple):
     """
 
     lane: Lane
-    start: int  # where this fetch began; at most the first record's offset
+    start: int  # where reading began; at most the first record's offset
     records: Sequence[Any]
     next_offset: int  # where the next batch begins; above the last record's offset
-    end: int | None  # the lane's end when fetched; open transactions lie beyond it; None: not known
+    end: int | None  # the lane's end when last fetched; open transactions lie beyond it; None: not known
 
 
 class LaneWorker(Protocol):

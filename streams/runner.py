@@ -171,9 +171,11 @@ class Projector:
             for one in batches:
                 lane = one.batch.lane
                 before = self._round.get(lane)
-                # What was read in another epoch would be dropped anyway.
-                joins = before is not None and before.epoch == one.epoch
-                self._round[lane] = _joined(before, one) if before and joins else one
+                # What was read in an earlier epoch would be dropped anyway.
+                if before is None or before.epoch < one.epoch:
+                    self._round[lane] = one
+                elif before.epoch == one.epoch:
+                    self._round[lane] = _joined(before, one)
             self._waiting = Waiting(self._waiting.records + records, self._waiting.size_bytes + size_bytes)
             self.records_read += records
             self._changed.notify()
@@ -321,7 +323,5 @@ def _joined(before: EpochBatch, after: EpochBatch) -> EpochBatch:
     """Two batches of a lane that follow each other, as one."""
     first, then = before.batch, after.batch
     assert then.start == first.next_offset, f"{first.lane}: {then.start} was read after {first.next_offset}"
-    end = first.end if then.end is None else then.end
-    return EpochBatch(
-        after.epoch, Batch(first.lane, first.start, [*first.records, *then.records], then.next_offset, end)
-    )
+    records = [*first.records, *then.records]
+    return EpochBatch(after.epoch, Batch(first.lane, first.start, records, then.next_offset, then.end))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import msgspec
 import pytest
 
 from api.freshness import Lag
@@ -153,7 +154,7 @@ def test_what_customers_wrote_is_text_and_never_markup(ada: dict[str, Any]) -> N
 
 def test_a_masked_page_holds_nothing_personal(ada: dict[str, Any]) -> None:
     hidden = {
-        name: json.loads(masked(name, json.dumps(section, ensure_ascii=False).encode()))
+        name: json.loads(masked(name, msgspec.json.encode(section)))
         if isinstance(section, dict | list) else section for name, section in ada.items()
     }  # fmt: skip
     text = rendered(hidden, is_masked=True)

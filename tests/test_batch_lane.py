@@ -3,10 +3,14 @@
 import asyncio
 import contextlib
 import inspect
+import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
+from aiokafka import TopicPartition as AioPartition
+from aiokafka.errors import OffsetOutOfRangeError
 from confluent_kafka import ConsumerGroupTopicPartitions, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
@@ -14,7 +18,7 @@ from eventlog import admin, topics
 from eventlog.apache import ApacheBroker
 from eventlog.embedded import EmbeddedBroker
 from models.record import Lane
-from streams import kafka_client
+from streams import batch_lane, kafka_client
 from streams.kafka_client import FetchLimits
 from tests import servers
 from tests.lane_recorder import (
@@ -138,6 +142,33 @@ def test_what_comes_while_a_step_runs_is_one_round_however_it_came(bootstrap: st
         recorder.go.set()
         wait_until(lambda: recorder.count() == 14, "all records arrive")
     assert recorder.rounds == [1, 1, 12]
+
+
+def test_what_waits_is_folded_before_its_lane_stops(apache: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    recorder, removed = Recorder(), threading.Event()
+
+    async def as_if_nothing_was_fetched_ahead(*_: object) -> Any:
+        if removed.is_set():
+            raise OffsetOutOfRangeError({AioPartition(*LANES[0]): 5})
+        return {}, 0
+
+    with Running(apache, "scv-g1", recorder, ["facts"]) as running:
+        recorder.go.clear()
+        write_facts(apache, LANES[1], 1)
+        wait_until(lambda: recorder.named("step"), "a step begins")
+        write_facts(apache, LANES[0], 5)
+        wait_until(lambda: running.app.transport.projector.waiting.records == 5, "five records wait")
+        monkeypatch.setattr(batch_lane.BatchConsumer, "_on_client_fetch", as_if_nothing_was_fetched_ahead)
+        # A read that had begun before ends.
+        time.sleep(2 * batch_lane.READ_WAIT_MS / 1_000)
+        write_facts(apache, LANES[0], 95)
+        remove_before(apache, LANES[0], 50)
+        removed.set()
+        time.sleep(1)
+        recorder.go.set()
+        wait_until(lambda: recorder.stops, "the lane stops")
+    assert "before the earliest record 50" in recorder.stops[LANES[0]]
+    assert recorder.offsets(LANES[0]) == list(range(5))
 
 
 def test_a_worker_without_lanes_stays_until_it_gets_one(apache: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -196,11 +196,22 @@ def test_what_is_null_or_empty_stays_so() -> None:
             b'["2026-03-01T10:42:07Z","0000123456789","1+2"]',
         ),
         (b'["a\\"needle@b.c\\\\"]', '["a\\"…@…\\\\"]'.encode()),
+        (b'["a\\nneedle@b.c\\tb"]', '["a\\n…@…\\tb"]'.encode()),
+        (b'["\\u0007needle%40b.c","\\u0007@b.c"]', '["\\u0007…@…","\\u0007@b.c"]'.encode()),
+        (b'["a\\\\needle@b.c","\\n\\nneedle@b"]', '["a\\\\…@…","\\n\\n…@…"]'.encode()),
     ],
 )
 def test_addresses_and_numbers_are_found_in_any_text(text: bytes, said: bytes) -> None:
     assert scrubbed(text) == said
     json.loads(said)
+
+
+@pytest.mark.parametrize("path", sorted(set(leaves(EXAMPLE))))
+def test_an_address_on_a_line_of_its_own_is_masked_and_the_json_stays_whole(path: str) -> None:
+    for before in ("a\n", "\n\n", "\t", "a\x07", "\\", 'say "', "\\n", "\x1f1"):
+        document = filled(EXAMPLE, path, f"{before}needle@example.com\nsoon")
+        if path.split("/", maxsplit=1)[0] not in ("schema_version", "customer_id", "state", "founder"):
+            assert "needle" not in shown(document), (path, before)
 
 
 # An address that is masked, or nearly so: what stands before it, what of it is shown, and what follows.
