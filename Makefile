@@ -52,7 +52,7 @@ lint: setup
 	@echo "lint, layers, types and schemas: fine"
 
 # A file of tests stays in one process: its tests share servers.
-test: lint  ## Lint, types, layers, schemas, then all tests; under ten minutes on two cores.
+test: lint  ## Lint, types, layers, schemas, then all tests; about ten minutes on two cores.
 	@$(BIN)/pytest -n 5 --dist loadfile $(ARGS)
 
 campaign: setup  ## The long proofs: hours of simulated faults, and the tests marked `campaign`.

@@ -193,12 +193,7 @@ def cut(section: str, stored: bytes) -> bytes:
 def _masked(masks: Sequence[tuple[Sequence[str], Mask]], stored: bytes) -> bytes:
     value = _decode(stored)
     for steps, mask in masks:
-        if len(steps) == 1 and steps[0] != _EACH and value is not None:
-            # Most of them: what `_at` does, without two calls for each.
-            if (held := value.get(steps[0])) is not None:
-                value[steps[0]] = mask(held)
-        else:
-            value = _at(value, steps, mask)
+        value = _at(value, steps, mask)
     return _encode(value)
 
 

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import msgspec
 
 from api.freshness import Lag
-from api.masking import cut, joined, mask_subject, masked
+from api.masking import cut, joined, mask_subject, scrubbed
 from projections.assembling import DOCUMENT_ORDER, RESERVED, SCHEMA_VERSION
 from stores.reading import StoredProfile
 
@@ -37,22 +37,22 @@ def document_of(stored: StoredProfile, sections: Sequence[str], *, personal: boo
         % (SCHEMA_VERSION, stored.customer_id.encode(), _write(founder))
     ]
     for name in sections:
-        held = stored.sections.get(name)
-        if held is None:
-            held = _RESERVED.get(name, _NULL)
-        elif not personal:
-            held = cut(name, held)
-        pieces.append(b',"%b":%b' % (name.encode(), held))
+        pieces.append(b',"%b":%b' % (name.encode(), _unscrubbed(stored, name, personal=personal)))
     pieces.append(b"}")
     return b"".join(pieces) if personal else joined(pieces)
 
 
 def section_of(stored: StoredProfile, name: str, *, personal: bool) -> bytes:
     """One section as JSON."""
+    section = _unscrubbed(stored, name, personal=personal)
+    return section if personal else scrubbed(section)
+
+
+def _unscrubbed(stored: StoredProfile, name: str, *, personal: bool) -> bytes:
     held = stored.sections.get(name)
     if held is None:
         return _RESERVED.get(name, _NULL)
-    return held if personal else masked(name, held)
+    return held if personal else cut(name, held)
 
 
 def as_of(stored: StoredProfile | None, generation: str | None, lag: Lag) -> bytes:

@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -255,9 +256,9 @@ def test_a_log_that_comes_back_while_the_server_ends_gets_what_is_audited(
     assert len(records(world.kafka, "scv.audit")) == 3
 
 
-def test_a_request_that_the_end_does_not_wait_for_gets_a_problem_document(servers: Servers) -> None:
-    world = servers.world
-    world.server.config.timeout_graceful_shutdown = 1
+@contextmanager
+def unfinished(world: HttpWorld) -> Iterator[socket.socket]:
+    """A request whose body does not come: it would be waited for."""
     with socket.create_connection(("127.0.0.1", world.port), timeout=30) as waiting:
         key = world.keys["all"].encode()
         waiting.sendall(
@@ -265,6 +266,13 @@ def test_a_request_that_the_end_does_not_wait_for_gets_a_problem_document(server
             + b"\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n"
         )  # fmt: skip
         wait_until(lambda: world.server.server_state.tasks)
+        yield waiting
+
+
+def test_a_request_that_the_end_does_not_wait_for_gets_a_problem_document(servers: Servers) -> None:
+    world = servers.world
+    world.server.config.timeout_graceful_shutdown = 1
+    with unfinished(world) as waiting:
         world.server.should_exit = True
         answer = b"".join(iter(lambda: waiting.recv(65_536), b""))
     world._thread.join(60)
@@ -275,14 +283,7 @@ def test_a_request_that_the_end_does_not_wait_for_gets_a_problem_document(server
 
 def test_whoever_asks_twice_to_end_cuts_off_requests_and_not_the_audit(servers: Servers) -> None:
     world = servers.world
-    # A request whose body does not come: it would be waited for.
-    with socket.create_connection(("127.0.0.1", world.port), timeout=30) as waiting:
-        key = world.keys["all"].encode()
-        waiting.sendall(
-            b"POST /v1/events HTTP/1.1\r\nHost: scv\r\nAuthorization: Bearer " + key
-            + b"\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n"
-        )  # fmt: skip
-        wait_until(lambda: world.server.server_state.tasks)
+    with unfinished(world):
         world.get(PATH)
         world.server.handle_exit(signal.SIGINT, None)
         world.server.handle_exit(signal.SIGINT, None)

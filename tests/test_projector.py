@@ -57,8 +57,7 @@ def test_what_is_read_while_a_round_waits_joins_it() -> None:
     recorder = Recorder()
     projector, of = started(recorder, lane, other)
     recorder.go.clear()
-    projector.offer([read(of, lane, 0, 1)], 400)
-    wait_until(lambda: not projector.rounds_waiting, "the first round is being folded")
+    busy(projector, read(of, lane, 0, 1))
     projector.offer([read(of, lane, 1, 2)], 800)
     projector.offer([read(of, other, 0, 3)], 1_200)
     projector.offer([read(of, other, 3, 1), read(of, lane, 3, 1)], 800)
@@ -80,8 +79,7 @@ def test_what_was_read_before_a_lane_was_taken_anew_is_joined_by_nothing() -> No
     recorder = Recorder()
     projector, before = started(recorder, lane, other)
     recorder.go.clear()
-    projector.offer([read(before, other, 0, 1)])
-    wait_until(lambda: not projector.rounds_waiting, "a step runs")
+    busy(projector, read(before, other, 0, 1))
     projector.offer([read(before, lane, 0, 5)])
     projector.assign([lane])
     # The order goes before the round, yet its reader may be told of the place while the round waits.
@@ -97,6 +95,12 @@ def test_what_was_read_before_a_lane_was_taken_anew_is_joined_by_nothing() -> No
     assert projector.close(10.0)
 
 
+def busy(projector: Projector, batch: EpochBatch) -> None:
+    """A step has begun with this batch; what is offered now waits."""
+    projector.offer([batch], 400)
+    wait_until(lambda: not projector.rounds_waiting, "a step runs")
+
+
 def projector_has_folded(projector: Projector, lane: Lane, offset: int) -> None:
     wait_until(lambda: projector.folded().get(lane) == offset, f"{lane} is folded up to {offset}")
 
@@ -106,8 +110,7 @@ def test_a_lane_that_was_revoked_is_lost_before_it_is_taken_anew_and_its_rounds_
     recorder = Recorder()
     projector, before = started(recorder, lane, other)
     recorder.go.clear()
-    projector.offer([read(before, other, 0, 1)])
-    wait_until(lambda: not projector.rounds_waiting, "a step runs")
+    busy(projector, read(before, other, 0, 1))
     projector.offer([read(before, lane, 0, 10)])
     projector.revoke([lane, other])
     projector.assign([lane])
