@@ -244,7 +244,8 @@ def test_an_operator_sees_nothing_personal_in_letters_state_metrics_or_pages(run
     while "marketing.events" not in (shown := client.ask("GET", "/ops/letters")).text:
         assert time.monotonic() < deadline, shown.text
     for way in re.findall(r'hx-get="(/ops/letters/[^"]+)"', shown.text):
-        assert client.ask("GET", way).status_code == 200
+        letter = client.ask("GET", way)
+        assert letter.status_code == 200, letter.text
     for way in ("/ops", "/ops/live"):
         assert client.ask("GET", way).status_code == 200
     assert seen(client.heard) == []
