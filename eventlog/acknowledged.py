@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Collection
 from concurrent.futures import Future
+from contextlib import suppress
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
@@ -27,6 +28,8 @@ LINGER_MS = 1
 # At most so many records wait here; beyond, the next one is refused.
 BUFFER_RECORDS_MAX = 20_000
 POLL_SECONDS = 0.1
+# What is purged is reported at once.
+REPORT_SECONDS_MAX = 1.0
 # A broker that is up says what it has in milliseconds.
 METADATA_SECONDS = 2.0
 # New topics appear seldom; lanes are never removed.
@@ -61,7 +64,7 @@ class AcknowledgedProducer:
         self._trouble, self._broken = "", False
         self._lanes: dict[str, int] = {}
         self._lanes_at = 0.0
-        self._asking = threading.Lock()
+        self._asking, self._renewing = threading.Lock(), threading.Lock()
         self._ended = threading.Event()
         self._polling = threading.Thread(target=self._poll, name="scv-acknowledgements", daemon=True)
         self._polling.start()
@@ -92,10 +95,7 @@ class AcknowledgedProducer:
     def produce(self, topic: str, key: bytes, value: bytes) -> Place:
         """Hand over one record of a topic that exists, as `lanes` tells; returns at once."""
         if self._broken:
-            # A client that has met a fatal error takes nothing any more; what it held was told as lost.
-            broken, self._client, self._broken = self._client, Producer(self._settings), False
-            broken.purge()
-            broken.poll(0)
+            self._begin_anew()
         place = Place()
         place.set_running_or_notify_cancel()
 
@@ -107,7 +107,7 @@ class AcknowledgedProducer:
                 # A retry that the broker took for a repeat of long ago: written, and nobody knows where.
                 place.set_exception(ProduceFailed(f"{topic}: written, but the broker does not say where"))
             else:
-                self._broken = self._broken or error.fatal()
+                self._broken = self._broken or _is_fatal(error)
                 place.set_exception(ProduceFailed(self._told(topic, error.str())))
 
         try:
@@ -117,7 +117,7 @@ class AcknowledgedProducer:
                 ProduceFailed(self._told(topic, f"{BUFFER_RECORDS_MAX} records wait already"))
             )
         except KafkaException as refused:
-            self._broken = self._broken or refused.args[0].fatal()
+            self._broken = self._broken or _is_fatal(refused.args[0])
             place.set_exception(ProduceFailed(self._told(topic, refused.args[0].str())))
         return place
 
@@ -137,12 +137,33 @@ class AcknowledgedProducer:
 
     def _poll(self) -> None:
         while not self._ended.is_set():
-            self._client.poll(POLL_SECONDS)
+            try:
+                self._client.poll(POLL_SECONDS)
+            except KafkaException as fatal:
+                # So the client tells of a fatal error; whoever writes next begins anew.
+                self._note_trouble(fatal.args[0])
 
     def _told(self, topic: str, reason: str) -> str:
         trouble = f" ({self._trouble})" if self._trouble else ""
         return f"{self.bootstrap}: {topic}: not acknowledged: {reason}{trouble}"
 
+    def _begin_anew(self) -> None:
+        """Another client: one that has met a fatal error takes nothing any more, and loses what it held."""
+        with self._renewing:
+            if not self._broken:
+                return
+            broken, self._client, self._broken = self._client, Producer(self._settings), False
+        broken.purge()
+        deadline = time.monotonic() + REPORT_SECONDS_MAX
+        while len(broken) and time.monotonic() < deadline:
+            with suppress(KafkaException):
+                broken.poll(0.01)
+
     def _note_trouble(self, error: KafkaError) -> None:
-        self._broken = self._broken or error.fatal()
+        self._broken = self._broken or _is_fatal(error)
         self._trouble = error.str()
+
+
+def _is_fatal(error: KafkaError) -> bool:
+    """Whether a client that says this will never write again; what it refuses later has the code alone."""
+    return error.fatal() or error.code() == KafkaError._FATAL
