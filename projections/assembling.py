@@ -4,14 +4,15 @@ Invariants:
 - profile = derive(merge(parts)): the order of parts and subjects changes nothing.
 - No clock. `merge` cuts nothing; bounds are cut here, at the end, and named in `meta.truncated`.
 - With a `View` of an earlier assembly only what changed since is made again; the sections are the same bytes
-  that an assembly without it gives.
+  that an assembly without it gives, also those of lists that grow at their front.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from operator import itemgetter
+from itertools import compress
+from operator import itemgetter, ne
 from typing import Any, NamedTuple
 
 import msgspec
@@ -24,6 +25,7 @@ from projections.instants import rfc3339
 from projections.parts import PLACE, SECTIONS, Part
 from projections.section import Rendered, Section
 from projections.seen import Seen, joined
+from projections.timeline import Growth, Listed, grown, listed
 
 SCHEMA_VERSION = 1
 # In the order of the document. The reserved ones are not stored until something fills them.
@@ -46,6 +48,8 @@ DOCUMENT_ORDER = (
 RESERVED: dict[str, Any] = {"experience": None, "journey": None, "value": None, "signals": []}
 
 _IDENTITY = PLACE["identity"]
+_TIMELINE = PLACE["timeline"]
+_PLACES = range(len(SECTIONS))
 _EMPTY_SUBJECTS = b'"subjects":[]'
 
 _write = msgspec.json.Encoder().encode
@@ -82,25 +86,40 @@ ALONE = Placed()
 
 
 class View:
-    """What an assembly found out, so that the next one need not: facts and cuts per section, and what for.
+    """What an assembly found out of a customer, so that the next one need not: facts and cuts per section.
 
     `changed` has, per part, `Part.changed` as it was: equal numbers mean equal bytes.
     """
 
-    __slots__ = ("changed", "facts", "identifiers", "identity", "placed", "summary", "truncated")
+    __slots__ = (
+        "changed",
+        "customer_id",
+        "facts",
+        "identifiers",
+        "identity",
+        "listed",
+        "placed",
+        "summary",
+        "truncated",
+    )
 
-    def __init__(self) -> None:
+    def __init__(self, founder: str) -> None:
+        self.customer_id = customer_id(founder)
         self.changed: dict[tuple[str, str], list[int]] = {}
         self.facts: dict[str, Any] = dict(_BLANK_FACTS)
         self.truncated: dict[int, list[str]] = {}
         self.identity: tuple[bytes, bytes] = _BLANK_IDENTITY
         self.identifiers: list[str] = []
+        self.listed: Listed | None = None
         self.placed = ALONE
         self.summary = b""
 
 
 class Profile(msgspec.Struct):
-    """One assembled customer. `sections` are JSON: all, or those that may differ from the view given."""
+    """One assembled customer. `sections` are JSON: all, or those that may differ from the view given.
+
+    `growth`: what is put in front of the timeline instead of writing it whole.
+    """
 
     customer_id: str
     founder: str
@@ -108,6 +127,7 @@ class Profile(msgspec.Struct):
     revisions: int
     sections: dict[str, bytes]
     view: View
+    growth: Growth | None = None
 
     @property
     def version(self) -> str:
@@ -122,28 +142,33 @@ def assemble(
     founder: str,
     view: View | None = None,
     placed: Placed = ALONE,
+    *,
+    growing: bool = False,
 ) -> Profile:
     """The profile of a customer from its members' parts, each subject in each lane once.
 
     `position` is that of the members' latest stamp in the identity graph, 0 before it has placed them. With
     the `view` of an earlier assembly, which is brought up to date, `sections` holds only what may differ from
-    it. ValueError without members.
+    it; when `growing`, the timeline may be told as growth. ValueError without members.
     """
     if not members:
         raise ValueError("a customer has at least one member")
     if len(members) > 1:
         members = sorted(members, key=_of_subject_and_lane)
     if view is None:
-        view, sections = View(), dict(_BLANK_SECTIONS)
+        view, sections = View(founder), dict(_BLANK_SECTIONS)
     else:
         sections = {}
-    touched = _touched(members, view)
+    touched, longer = _touched(members, view)
+    growth = _growth(longer, view) if growing and longer else None
+    if growth is not None:
+        touched.remove(_TIMELINE)
     if placed != view.placed:
         touched.add(_IDENTITY)
         view.placed = placed
     facts_changed = not view.summary
     for place in touched:
-        facts_changed |= _section(place, members, view, sections)
+        facts_changed |= _section(place, members, view, sections, growing)
     seen = _seen_by_subject(members)
     truncated = [path for paths in view.truncated.values() for path in paths]
     sections["identity"] = _with_subjects(view.identity, seen, truncated)
@@ -153,34 +178,57 @@ def assemble(
             sections["summary"] = view.summary = flat
     revisions = sum([one.part.revision for one in members])
     sections["meta"] = _meta(seen, labels, f"{position}.{revisions}", truncated)
-    return Profile(customer_id(founder), founder, position, revisions, sections, view)
+    return Profile(view.customer_id, founder, position, revisions, sections, view, growth)
 
 
 _of_subject_and_lane = itemgetter(0, 1)
 
 
-def _touched(members: Sequence[Member], view: View) -> set[int]:
-    """The sections that a part says something else of than the view knows; the view knows it from now on."""
+def _touched(members: Sequence[Member], view: View) -> tuple[set[int], list[tuple[bytes, int]]]:
+    """The sections that a part says something else of than the view knows; the view knows it from now on.
+
+    And the timelines that are longer, each with the number of records that may have added an entry; none when
+    the view knew a part that is gone.
+    """
     touched: set[int] = set()
-    known, now = view.changed, dict[tuple[str, str], list[int]]()
-    added = 0
+    longer: list[tuple[bytes, int]] = []
+    gone, now = view.changed, dict[tuple[str, str], list[int]]()
     for one in members:
         key, changed = one[:2], one.part.changed
         now[key] = changed
-        before = known.get(key)
+        before = gone.pop(key, None)
         if before is None:
-            added += 1
-            touched.update([place for place, at in enumerate(changed) if at])
+            touched.update(compress(_PLACES, changed))
         elif before != changed:
-            touched.update([place for place, at in enumerate(changed) if before[place] != at])
-    if len(known) + added > len(now):
-        for key in known.keys() - now.keys():
-            touched.update([place for place, at in enumerate(known[key]) if at])
+            touched.update(compress(_PLACES, map(ne, before, changed)))
+        else:
+            continue
+        timeline = one.part.sections[_TIMELINE]
+        if timeline is not None:
+            longer.append((timeline, changed[_TIMELINE] - (before[_TIMELINE] if before else 0)))
+    for changed in gone.values():
+        touched.update(compress(_PLACES, changed))
+        longer.clear()
     view.changed = now
-    return touched
+    return touched, longer
 
 
-def _section(place: int, members: Sequence[Member], view: View, sections: dict[str, bytes]) -> bool:
+def _growth(longer: Sequence[tuple[bytes, int]], view: View) -> Growth | None:
+    """What is put in front of the timeline; None when it is written whole, or has not changed."""
+    if view.listed is None or not (longer := [one for one in longer if one[1]]):
+        return None
+    found = grown(view.listed, longer)
+    if found is None:
+        return None
+    growth, view.listed = found
+    if growth.cut_bytes:
+        view.truncated[_TIMELINE] = ["timeline"]
+    return growth
+
+
+def _section(
+    place: int, members: Sequence[Member], view: View, sections: dict[str, bytes], growing: bool
+) -> bool:
     """Make a section again; whether it has other facts for the summary than before."""
     section = SECTIONS[place]
     states = merged(members, place)
@@ -192,6 +240,8 @@ def _section(place: int, members: Sequence[Member], view: View, sections: dict[s
         view.identity = _around_subjects(_write(rendered.document))
     elif section.name != "summary":
         sections[section.name] = _write(rendered.document)
+        if place == _TIMELINE and growing:
+            view.listed = listed(states[0])
     if rendered.truncated:
         view.truncated[place] = rendered.truncated
     else:
@@ -206,17 +256,13 @@ def _section(place: int, members: Sequence[Member], view: View, sections: dict[s
 def merged(members: Sequence[Member], place: int) -> list[Any]:
     """One section of all members: merged over lanes, the subject noted where it shows, then over subjects."""
     section = SECTIONS[place]
-    states = [
-        section.attributed(section.read(packed), one.subject)
-        for one in members
-        if (packed := one.part.sections[place]) is not None
-    ]
-    # In pairs, and pairs of pairs: one after the other, what has been merged would be gone over again for
-    # each member, and a customer of a thousand would hold up everybody else.
-    while len(states) > 1:
-        pairs = [section.merge(a, b) for a, b in zip(states[::2], states[1::2], strict=False)]
-        states = [*pairs, states[-1]] if len(states) % 2 else pairs
-    return states[0] if states else section.zero()
+    return section.merged(
+        [
+            section.attributed(section.read(packed), one.subject)
+            for one in members
+            if (packed := one.part.sections[place]) is not None
+        ]
+    )
 
 
 def _around_subjects(identity: bytes) -> tuple[bytes, bytes]:
@@ -240,13 +286,14 @@ _BLANK_IDENTITY = _around_subjects(_BLANK["identity"][1])
 
 def _seen_by_subject(members: Sequence[Member]) -> dict[str, Seen]:
     """When each member that was ever seen was."""
-    seen: dict[str, Seen] = {}
-    for one in members:
-        mine = one.part.seen
-        if mine is not None:
-            theirs = seen.get(one.subject)
-            seen[one.subject] = mine if theirs is None else joined(theirs, mine)
-    return seen
+    lanes: dict[str, list[Seen]] = {}
+    for subject, _, part in members:
+        if part.seen is not None:
+            if subject in lanes:
+                lanes[subject].append(part.seen)
+            else:
+                lanes[subject] = [part.seen]
+    return {subject: joined(seen) for subject, seen in lanes.items()}
 
 
 def _with_subjects(identity: tuple[bytes, bytes], seen: Mapping[str, Seen], truncated: list[str]) -> bytes:
@@ -264,12 +311,10 @@ def _with_subjects(identity: tuple[bytes, bytes], seen: Mapping[str, Seen], trun
 
 
 def _meta(seen: Mapping[str, Seen], labels: Labels, version: str, truncated: list[str]) -> bytes:
-    whole: Seen | None = None
-    for one in seen.values():
-        whole = one if whole is None else joined(whole, one)
-    if whole is None:
+    if not seen:
         whole_at, log_at, clamped, ignored = "null", "null", 0, 0
     else:
+        whole = joined(list(seen.values()))
         whole_at, log_at = f'"{rfc3339(whole.last_event_us)}"', f'"{rfc3339(whole.last_log_us)}"'
         clamped, ignored = whole.clamped_times, whole.ignored_fields
     return (

@@ -31,7 +31,8 @@ _AMOUNT = field("amount_minor")
 
 
 def _invoice_open(invoice: Shown) -> bool:
-    return invoice["amount_minor"] is not None and (invoice.total(invoice["currency"]) or 0) > 0
+    amount_minor, currency, _ = invoice.values
+    return amount_minor is not None and (invoice.total(currency) or 0) > 0
 
 
 class Billing(Section):
@@ -135,7 +136,7 @@ class Billing(Section):
 
     @classmethod
     def render(cls, states: dict[str, State], page: Page) -> Rendered:
-        invoices = [one for one in cls.invoices.ordered(states["invoices"]) if _invoice_open(one)]
+        invoices = cls.invoices.ordered(states["invoices"]).opened
         shown_invoices = page.cut("open_invoices", invoices, OPEN_INVOICES_MAX, states["invoices"][0])
         failures, payment, failure = (
             failures_in_a_row(states["failures"]),
@@ -158,9 +159,10 @@ class Billing(Section):
             "subscriptions": page.entities(
                 "subscriptions", subscriptions, states["subscriptions"], LIST_MAX, _subscription
             ),
-            "recurring": page.cut("recurring", _recurring(subscriptions), LIST_MAX),
+            "recurring": page.cut("recurring", _recurring(subscriptions.opened), LIST_MAX),
         }
-        return Rendered(document, page.truncated, cls._facts(states, failures, refunds, disputes))
+        facts = cls._facts(states, failures, refunds.opened, disputes.opened)
+        return Rendered(document, page.truncated, facts)
 
     @classmethod
     def _facts(
@@ -171,8 +173,6 @@ class Billing(Section):
         text = None
         if failures and failure is not None:
             text = words(failure[3]) if failure[4] is None else f"Invoice {failure[4]}: {words(failure[3])}"
-        disputes = [one for one in disputes if cls.disputes.is_open(one)]
-        refunds = [one for one in refunds if cls.refunds.is_open(one)]
         return {
             "balance": min(balances, default=None),
             "payment_failed": text,
@@ -207,7 +207,7 @@ def _recurring(subscriptions: list[Shown]) -> list[dict[str, Any]]:
     totals: dict[str, int] = {}
     for one in subscriptions:
         amount, currency, interval = one["amount_minor"], one["currency"], one["interval"]
-        if one["status"] == "active" and None not in (amount, currency, interval):
+        if None not in (amount, currency, interval):
             totals[currency] = totals.get(currency, 0) + monthly_minor(amount, interval)
     return [{"currency": currency, "monthly_minor": total} for currency, total in sorted(totals.items())]
 
@@ -226,12 +226,13 @@ def _payment(held: list[Any]) -> dict[str, Any]:
 
 
 def _invoice(invoice: Shown) -> dict[str, Any]:
+    amount_minor, currency, due_at = invoice.values
     return {
         "invoice_id": invoice.id,
-        "amount_minor": invoice["amount_minor"],
-        "open_minor": invoice.total(invoice["currency"]),
-        "currency": invoice["currency"],
-        "due_at": instant_or_none(invoice["due_at"]),
+        "amount_minor": amount_minor,
+        "open_minor": invoice.total(currency),
+        "currency": currency,
+        "due_at": instant_or_none(due_at),
     }
 
 

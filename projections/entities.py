@@ -11,7 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from operator import attrgetter
-from typing import Any
+from typing import Any, NamedTuple
+
+import msgspec
 
 from models.decoding import Event
 from projections.reducers import Add, Configuration, EventType, Read, Reducer, State, stamped, wins
@@ -30,38 +32,55 @@ class Naming:
         self.cls, self.id_field, self.total, self.states = cls, id_field, total, states
 
 
-class Shown:
-    """Reads an entity by field names."""
+class Shown(msgspec.Struct, gc=False):
+    """Reads an entity: by field names, or its `values` in the order of the fields.
 
-    __slots__ = ("_entity", "_places", "_values", "id", "newness")
+    `newness` is the greatest key that named it.
+    """
 
-    def __init__(self, entity_id: str, entity: Entity, places: Mapping[str, int]) -> None:
-        self.id, self._entity, self._places = entity_id, entity, places
-        self._values = entity[2]
-        self.newness: list[Any] = entity[0][0]
-        """The greatest key that named it."""
+    id: str
+    entity: Entity
+    places: Mapping[str, int]
+    values: list[Any]
+    newness: list[Any]
 
     def __getitem__(self, name: str) -> Any:
-        return self._values[self._places[name]]
+        return self.values[self.places[name]]
 
     def stamp(self, name: str) -> list[Any] | None:
         """The key of the event that stated a field last; None when none has."""
-        ref = self._entity[1][self._places[name]]
-        return None if ref < 0 else list(self._entity[0][ref])
+        ref = self.entity[1][self.places[name]]
+        return None if ref < 0 else list(self.entity[0][ref])
 
     def total(self, currency: str | None) -> int | None:
         """The entity's money in a currency; None without one."""
-        return None if currency is None else self._entity[3].get(currency, 0)
+        return None if currency is None else self.entity[3].get(currency, 0)
+
+
+class Ordered(NamedTuple):
+    """Entities, newest first on either side."""
+
+    opened: list[Shown]
+    closed: list[Shown]
+
+    @property
+    def all(self) -> list[Shown]:
+        """Open before closed."""
+        return [*self.opened, *self.closed]
 
 
 _by_id, _by_newness = attrgetter("id"), attrgetter("newness")
 
 
 class Keyed(Reducer):
-    """Entities by id. State: [forgotten (0 or 1), {id: entity}]."""
+    """Entities by id. State: [forgotten (0 or 1), {id: entity}]. Without `is_open` none ever closes."""
 
     def __init__(
-        self, *namings: Naming, fields: tuple[str, ...], is_open: Callable[[Shown], bool], kept: int
+        self,
+        *namings: Naming,
+        fields: tuple[str, ...],
+        is_open: Callable[[Shown], bool] | None = None,
+        kept: int,
     ) -> None:
         self.namings, self.fields, self.is_open, self.kept = namings, fields, is_open, kept
         self.places = {name: place for place, name in enumerate(fields)}
@@ -111,24 +130,29 @@ class Keyed(Reducer):
     def bounded(self, state: State) -> State:
         """The state with what is more than a part keeps forgotten."""
         if len(state[1]) > self.kept:
-            for shown in self.ordered(state)[self.kept :]:
+            for shown in self.ordered(state).all[self.kept :]:
                 del state[1][shown.id]
             state[0] = 1
         return state
 
-    def ordered(self, state: State) -> list[Shown]:
+    def ordered(self, state: State) -> Ordered:
         """All entities of a state: open before closed, then newest first, then by id."""
-        if not state[1]:
-            return []
-        places, is_open = self.places, self.is_open
-        shown = [Shown(name, entity, places) for name, entity in state[1].items()]
+        shown = self.shown(state)
         if len(shown) > 1:
             shown.sort(key=_by_id)
             shown.sort(key=_by_newness, reverse=True)
-            opened = [one for one in shown if is_open(one)]
-            if 0 < len(opened) < len(shown):
-                shown = opened + [one for one in shown if not is_open(one)]
-        return shown
+        is_open = self.is_open
+        if is_open is None or not shown:
+            return Ordered(shown, [])
+        opened, closed = list[Shown](), list[Shown]()
+        for one in shown:
+            (opened if is_open(one) else closed).append(one)
+        return Ordered(opened, closed)
+
+    def shown(self, state: State) -> list[Shown]:
+        """All entities of a state, in no order."""
+        places = self.places
+        return [Shown(name, entity, places, entity[2], entity[0][0]) for name, entity in state[1].items()]
 
     def merge(self, a: State, b: State) -> State:
         merged = dict(a[1])

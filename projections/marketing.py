@@ -59,7 +59,6 @@ class Marketing(Section):
         Naming(CampaignOpened, "campaign_id", opened_at=occurred_us),
         Naming(CampaignClicked, "campaign_id", clicked_at=occurred_us),
         fields=("sent_at", "opened_at", "clicked_at"),
-        is_open=lambda _: False,
         kept=CAMPAIGNS_KEPT,
     )
     sent_count = Count(CampaignSent)
@@ -89,7 +88,7 @@ class Marketing(Section):
         """The campaign sent last, as far as the parts still keep it."""
         forgotten, campaigns = states["campaigns"]
         page.cut("last_campaign", [], len(campaigns), forgotten)
-        sent = [shown for shown in cls.campaigns.ordered(states["campaigns"]) if shown["sent_at"] is not None]
+        sent = [shown for shown in cls.campaigns.shown(states["campaigns"]) if shown["sent_at"] is not None]
         if not sent:
             return None
         last = max(sent, key=lambda shown: (shown.stamp("sent_at"), shown.id))

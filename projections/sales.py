@@ -54,7 +54,7 @@ class Products(Keyed):
     """Products by id, from the lines of orders: quantity (kept as money of no currency), last bought."""
 
     def __init__(self, kept: int) -> None:
-        super().__init__(fields=("last_bought_at",), is_open=lambda _: True, kept=kept)
+        super().__init__(fields=("last_bought_at",), kept=kept)
 
     def adders(self, configuration: Configuration) -> dict[str, Add]:
         def add(state: State, event: Event) -> State:
@@ -142,7 +142,6 @@ class Sales(Section):
             abandoned_at=occurred_us,
         ),
         fields=("amount_minor", "currency", "abandoned_at"),
-        is_open=lambda _: True,
         kept=2 * BASKETS_MAX,
     )
     contracts = Keyed(
@@ -186,8 +185,8 @@ class Sales(Section):
         }
         waiting = [
             (order["placed_at"], order.id, "Order " + order.id + " placed")
-            for order in orders
-            if order["status"] == "placed" and order["placed_at"] is not None
+            for order in orders.opened
+            if order["placed_at"] is not None
         ]
         return Rendered(document, page.truncated, {"order_open": max(waiting, default=None)})
 
@@ -215,15 +214,16 @@ def _by_channel(state: State) -> list[dict[str, Any]]:
 
 
 def _order(order: Shown) -> dict[str, Any]:
+    status, placed_at, promised_at, delivered_at, currency, channel = order.values
     return {
         "order_id": order.id,
-        "status": order["status"],
-        "placed_at": instant_or_none(order["placed_at"]),
-        "promised_at": instant_or_none(order["promised_at"]),
-        "delivered_at": instant_or_none(order["delivered_at"]),
-        "amount_minor": order.total(order["currency"]),
-        "currency": order["currency"],
-        "channel": order["channel"],
+        "status": status,
+        "placed_at": instant_or_none(placed_at),
+        "promised_at": instant_or_none(promised_at),
+        "delivered_at": instant_or_none(delivered_at),
+        "amount_minor": order.total(currency),
+        "currency": currency,
+        "channel": channel,
     }
 
 
@@ -258,5 +258,5 @@ def _product(product: Shown) -> dict[str, Any]:
     return {
         "product_id": product.id,
         "quantity": product.total(""),
-        "last_bought_at": instant_or_none(product["last_bought_at"]),
+        "last_bought_at": instant_or_none(product.values[0]),
     }

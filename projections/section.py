@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from models.decoding import Event
-from projections.entities import Shown
+from projections.entities import Ordered, Shown
 from projections.instants import rfc3339
 from projections.lists import newest_first
 from projections.reducers import Add, Configuration, Reducer, State
@@ -47,13 +47,13 @@ class Page:
     def entities(
         self,
         name: str,
-        ordered: list[Shown],
+        ordered: Ordered,
         state: State,
         bound: int,
         show: Callable[[Shown], dict[str, Any]],
     ) -> list[dict[str, Any]]:
         """A list of entities, in their order, cut to its bound; `state` is what they come from."""
-        return [show(entity) for entity in self.cut(name, ordered, bound, state[0])]
+        return [show(entity) for entity in self.cut(name, ordered.all, bound, state[0])]
 
     def newest(self, name: str, state: State, bound: int, show: Callable[[str, list[Any]], Any]) -> list[Any]:
         """A `LatestBy` list, newest first, cut to its bound."""
@@ -65,11 +65,13 @@ class Section:
 
     name: ClassVar[str]
     reducers: ClassVar[dict[str, Reducer]]
+    _merges: ClassVar[list[Callable[[State, State], State]]]
     by_type: ClassVar[bool] = True
     """Whether the type of an event alone says that it changes something; else `speaks` is asked."""
 
     def __init_subclass__(cls) -> None:
         cls.reducers = {name: value for name, value in vars(cls).items() if isinstance(value, Reducer)}
+        cls._merges = [reducer.merge for reducer in cls.reducers.values()]
 
     @classmethod
     def speaks(cls, event: Event) -> bool:
@@ -104,7 +106,21 @@ class Section:
     @classmethod
     def merge(cls, a: list[State], b: list[State]) -> list[State]:
         """The states of two parts together."""
-        return [reducer.merge(x, y) for reducer, x, y in zip(cls.reducers.values(), a, b, strict=True)]
+        # None is what nobody has stated yet: most figures of most customers.
+        return [
+            y if x is None else x if y is None else merge(x, y)
+            for merge, x, y in zip(cls._merges, a, b, strict=True)
+        ]
+
+    @classmethod
+    def merged(cls, states: list[list[State]]) -> list[State]:
+        """The states of any number of parts together."""
+        # In pairs, and pairs of pairs: one after the other, what has been merged would be gone over again for
+        # each part, and a customer of a thousand subjects would hold up everybody else.
+        while len(states) > 1:
+            pairs = [cls.merge(a, b) for a, b in zip(states[::2], states[1::2], strict=False)]
+            states = [*pairs, states[-1]] if len(states) % 2 else pairs
+        return states[0] if states else cls.zero()
 
     @classmethod
     def attributed(cls, states: list[State], subject: str) -> list[State]:

@@ -7,6 +7,8 @@ Invariants:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from models.decoding import Event
@@ -47,12 +49,14 @@ def first_seen(event: Event) -> Seen:
     return Seen(event.occurred_us, event.log_us, event.log_us, int(event.clamped), event.ignored_fields)
 
 
-def joined(a: Seen, b: Seen) -> Seen:
-    """What two parts have seen together."""
+def joined(parts: Sequence[Seen]) -> Seen:
+    """What parts have seen together; at least one."""
+    if len(parts) == 1:
+        return parts[0]
     return Seen(
-        max(a.last_event_us, b.last_event_us),
-        min(a.first_log_us, b.first_log_us),
-        max(a.last_log_us, b.last_log_us),
-        a.clamped_times + b.clamped_times,
-        a.ignored_fields + b.ignored_fields,
+        max([one.last_event_us for one in parts]),
+        min([one.first_log_us for one in parts]),
+        max([one.last_log_us for one in parts]),
+        sum([one.clamped_times for one in parts]),
+        sum([one.ignored_fields for one in parts]),
     )

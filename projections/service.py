@@ -113,7 +113,7 @@ class Service(Section):
     @classmethod
     def render(cls, states: dict[str, State], page: Page) -> Rendered:
         last_contact = _last_contact(states["last_contact"])
-        open_promises = [one for one in cls.promises.ordered(states["promises"]) if one["status"] == "open"]
+        open_promises = cls.promises.ordered(states["promises"]).opened
         shown_promises = page.cut("promises.open", open_promises, LIST_MAX, states["promises"][0])
         cases, complaints = cls.cases.ordered(states["cases"]), cls.complaints.ordered(states["complaints"])
         attempts = ("attempt_count", "success_count", "abandoned_count", "error_count", "seconds_total")
@@ -133,7 +133,8 @@ class Service(Section):
             "social": _social(states["mention_count"], states["threads"], page),
             "self_service": {name: states[name] for name in (*attempts, "click_count")},
         }
-        return Rendered(document, page.truncated, cls._facts(last_contact, cases, complaints, open_promises))
+        facts = cls._facts(last_contact, cases.opened, complaints.opened, open_promises)
+        return Rendered(document, page.truncated, facts)
 
     @classmethod
     def _facts(
@@ -144,8 +145,6 @@ class Service(Section):
         open_promises: list[Shown],
     ) -> dict[str, Any]:
         """What the summary wants to know: the newest open concern of each kind."""
-        cases = [case for case in cases if cls.cases.is_open(case)]
-        complaints = [one for one in complaints if one["status"] == "open"]
         return {
             "last_contact_at": last_contact and last_contact["occurred_at"],
             "last_contact_channel": last_contact and last_contact["channel"],
@@ -185,15 +184,16 @@ def _last_contact(held: State) -> dict[str, Any] | None:
 
 
 def _case(case: Shown) -> dict[str, Any]:
+    status, topic, priority, opened_at, due_at, owner_id, url = case.values
     return {
         "case_id": case.id,
-        "status": case["status"],
-        "topic": case["topic"],
-        "priority": case["priority"],
-        "opened_at": instant_or_none(case["opened_at"]),
-        "due_at": instant_or_none(case["due_at"]),
-        "owner_id": case["owner_id"],
-        "url": case["url"],
+        "status": status,
+        "topic": topic,
+        "priority": priority,
+        "opened_at": instant_or_none(opened_at),
+        "due_at": instant_or_none(due_at),
+        "owner_id": owner_id,
+        "url": url,
     }
 
 

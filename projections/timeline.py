@@ -6,16 +6,19 @@ Invariants:
   far back) by subject, then by what the entry says. The order of joining never shows.
 - A state is two texts of one line an entry, in the same order: its key, which sorts as instant, source and id
   do, and its JSON, which is read only for a repeat from far back.
+- What is put in front of the list that a profile shows gives the bytes that writing it whole would.
 """
 
 from __future__ import annotations
 
 import re
+from array import array
 from bisect import bisect_left
+from collections.abc import Sequence
 from functools import cache
 from itertools import groupby
 from operator import itemgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -70,9 +73,22 @@ class Newest(Reducer):
         return _bounded([forgotten, _LINE.join(known), _LINE.join(lines)])
 
     def merge(self, a: State, b: State) -> State:
-        if not (a[1] and b[1]):
-            return [a[0] | b[0], a[1] or b[1], a[2] or b[2]]
-        return _joined(a[0] | b[0], ordered([*_split(a), *_split(b)]))
+        return together([a, b])
+
+
+def together(states: list[State]) -> State:
+    """The entries of many parts, in their order; all at once, since most of the work is to split and join."""
+    told = [state for state in states if state[1]]
+    forgotten = max([state[0] for state in states], default=0)
+    if len(told) < 2:
+        return [forgotten, *told[0][1:]] if told else [forgotten, b"", b""]
+    keys = _LINE.join([state[1] for state in told]).split(_LINE)
+    entries = _LINE.join([state[2] for state in told]).split(_LINE)
+    by_key = dict(zip(keys, entries, strict=True))
+    if len(by_key) < len(keys):
+        return _joined(forgotten, ordered(list(zip(keys, entries, strict=True))))
+    keys = sorted(by_key, reverse=True)
+    return [forgotten, _LINE.join(keys), _LINE.join([by_key[key] for key in keys])]
 
 
 def _split(state: State) -> list[Entry]:
@@ -169,6 +185,10 @@ class Timeline(Section):
         return b"%d%b%b%b" % (forgotten, keys, _END, entries)
 
     @classmethod
+    def merged(cls, states: list[list[State]]) -> list[State]:
+        return [together([events for (events,) in states])]
+
+    @classmethod
     def render(cls, states: dict[str, State], page: Page) -> Rendered:
         forgotten, keys, entries = states["events"]
         if keys.count(_LINE) >= TIMELINE_MAX:
@@ -177,3 +197,54 @@ class Timeline(Section):
         if forgotten:
             page.truncated.append(page.section)
         return Rendered(msgspec.Raw(b"[%b]" % entries.replace(_LINE, b",")), page.truncated, {})
+
+
+class Listed(NamedTuple):
+    """What must be known of a list that a profile shows to put entries in front of it: `sizes` in bytes."""
+
+    newest: bytes
+    sizes: array[int]
+
+
+class Growth(NamedTuple):
+    """How such a list grows: entries' JSON, a comma between two, go in front; so many bytes at its end go."""
+
+    entries: bytes
+    cut_bytes: int
+
+
+def listed(state: State) -> Listed:
+    """The list that is shown of a merged state."""
+    _, keys, entries = state
+    sizes = list(map(len, entries.split(_LINE, TIMELINE_MAX)[:TIMELINE_MAX])) if entries else []
+    return Listed(keys.partition(_LINE)[0], array("I", sizes))
+
+
+def grown(before: Listed, changed: Sequence[tuple[bytes, int]]) -> tuple[Growth, Listed] | None:
+    """How the list grows by parts (packed) to which at most so many entries were added since.
+
+    None when it has to be written whole: something was added that is not newer than all that is shown.
+    """
+    if not before.newest:
+        return None
+    added: dict[bytes, bytes] = {}
+    count = 0
+    for packed, most in changed:
+        if not 0 < most < TIMELINE_MAX:
+            return None
+        keys, _, entries = packed[1:].partition(_END)
+        newest = keys.split(_LINE, most)[:most]
+        # So many entries newer than all that are shown are all that were added.
+        if len(newest) < most or newest[-1] <= before.newest:
+            return None
+        added.update(zip(newest, entries.split(_LINE, most), strict=False))
+        count += most
+    # Two of one key are ordered by what they say, and something must be left to be put in front of.
+    if len(added) < count or count >= TIMELINE_MAX:
+        return None
+    order = sorted(added, reverse=True)
+    lines = [added[key] for key in order]
+    sizes = array("I", [len(line) for line in lines]) + before.sizes
+    gone = sizes[TIMELINE_MAX:]
+    del sizes[TIMELINE_MAX:]
+    return Growth(b",".join(lines), sum(gone) + len(gone)), Listed(order[0], sizes)

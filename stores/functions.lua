@@ -92,8 +92,9 @@ local function version(text)
 end
 
 -- One profile, if it is newer than the stored one. `base` '' brings all sections; else only those that differ from the
--- write of that name, which must be the one that is stored. Any state but live is a tombstone: the sections go.
-local function put_one(key, new, founder, writer, base, state, sections)
+-- write of that name, which must be the one that is stored. Any state but live is a tombstone: the sections go. A section
+-- named `+CUT name` is a list that grows: entries that go in front of those stored, of which the last CUT bytes go.
+local function write_one(key, new, founder, writer, base, state, sections)
   local stored = redis.call('HMGET', key, 'version', 'founder', 'writer')
   if stored[1] then
     if stored[2] ~= founder then return 'founder ' .. stored[2] end
@@ -103,6 +104,14 @@ local function put_one(key, new, founder, writer, base, state, sections)
     if position > new_position or (position == new_position and revisions > new_revisions) then return 'older' end
   end
   if base ~= '' and stored[3] ~= base then return 'base' end
+  for i = 1, #sections, 2 do
+    local cut, name = string.match(sections[i], '^%+(%d+) (.+)$')
+    if cut then
+      local held = base ~= '' and redis.call('HGET', key, name)
+      if not held or #held <= cut + 2 then return 'base' end
+      sections[i], sections[i + 1] = name, '[' .. sections[i + 1] .. ',' .. string.sub(held, 2, -2 - cut) .. ']'
+    end
+  end
   if state ~= 'live' then redis.call('DEL', key) end
   redis.call('HSET', key, 'version', new, 'founder', founder, 'state', state, 'writer', writer, unpack(sections))
   return 'newer'
@@ -110,12 +119,12 @@ end
 
 -- KEYS = profile…  ARGV per key: version, founder, writer, base, state, number of sections, then name and JSON of each.
 -- Gives per key: newer, equal, older, base (send all sections), or 'founder X' (another one holds this id).
-local function put(keys, args)
+local function write(keys, args)
   local answers, at = {}, 1
   for i = 1, #keys do
     local sections, count = {}, tonumber(args[at + 5])
     for j = 1, 2 * count do sections[j] = args[at + 5 + j] end
-    answers[i] = put_one(keys[i], args[at], args[at + 1], args[at + 2], args[at + 3], args[at + 4], sections)
+    answers[i] = write_one(keys[i], args[at], args[at + 1], args[at + 2], args[at + 3], args[at + 4], sections)
     at = at + 6 + 2 * count
   end
   return answers
@@ -341,7 +350,7 @@ redis.register_function('scv_idle', idle)
 redis.register_function('scv_close', close)
 redis.register_function{ function_name = 'scv_members', callback = members, flags = { 'no-writes' } }
 redis.register_function('scv_note', note)
-redis.register_function('scv_put', put)
+redis.register_function('scv_write', write)
 redis.register_function('scv_rewrite', rewrite)
 redis.register_function('scv_place', place)
 redis.register_function('scv_index', index)

@@ -238,11 +238,15 @@ class RedisStore:
             keys = [self.keys.profile(one.customer_id) for one in chunk]
             args: list[Any] = []
             for one in chunk:
-                args += (one.version, one.founder, one.writer, one.base or "", one.state, len(one.sections))
-                for name, section in one.sections.items():
+                sections = one.sections
+                if one.growth is not None:
+                    entries, cut_bytes = one.growth
+                    sections = {**sections, f"+{cut_bytes} timeline": entries}
+                args += (one.version, one.founder, one.writer, one.base or "", one.state, len(sections))
+                for name, section in sections.items():
                     args += (name, section)
-            pipe.add("FCALL", "scv_put", len(keys), *keys, *args)
-        with _asking("scv_put"):
+            pipe.add("FCALL", "scv_write", len(keys), *keys, *args)
+        with _asking("scv_write"):
             answers = [answer.decode() for call in pipe.execute() for answer in call]
         for one, answer in zip(profiles, answers, strict=True):
             if answer.startswith("founder"):

@@ -72,7 +72,8 @@ class Entry(NamedTuple):
 class ProfileWrite(NamedTuple):
     """A profile for compare-and-set.
 
-    `writer` names this one write; with a `base`, `sections` are those that differ from the write so named.
+    `writer` names this one write; with a `base`, `sections` are those that differ from the write so named,
+    and `growth` is what its timeline differs in: JSON to put in front, and how many bytes at its end go.
     In another `state` than `live` it is a tombstone: no sections, and what was there before goes.
     """
 
@@ -83,6 +84,7 @@ class ProfileWrite(NamedTuple):
     base: str | None
     sections: Mapping[str, bytes]
     state: str = "live"
+    growth: tuple[bytes, int] | None = None
 
 
 class Checkpoint(NamedTuple):

@@ -154,6 +154,7 @@ class Assembler:
                     one.founder,
                     seen.view if seen else None,
                     one.placed,
+                    growing=True,
                 )
                 for one, seen in waiting
             ]
@@ -186,6 +187,7 @@ class Assembler:
             f"{self.name}.{self._writes}",
             base,
             profile.sections,
+            growth=profile.growth,
         )
 
     def _customers(

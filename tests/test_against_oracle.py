@@ -14,7 +14,7 @@ import pytest
 
 from models.record import Record
 from models.rules import IdentityRules, SubjectRule
-from projections.assembling import Member, assemble
+from projections.assembling import Member, Profile, assemble
 from projections.parts import pack
 from projections.reducers import Configuration
 from tests import oracle
@@ -90,10 +90,21 @@ def test_interleaving_and_redelivery_change_no_byte(seed: int) -> None:
     assert shuffled.documents() == once.documents()
 
 
+def put_upon(shown: dict[str, bytes], profile: Profile) -> dict[str, bytes]:
+    """What a store shows once this is written upon what it showed."""
+    put = {**shown, **profile.sections}
+    if profile.growth is not None:
+        entries, cut_bytes = profile.growth
+        put["timeline"] = b"[%b,%b]" % (entries, shown["timeline"][1 : -1 - cut_bytes])
+    return put
+
+
+# One subject has more events than a timeline shows.
+@pytest.mark.parametrize("subjects", [1, 3])
 @pytest.mark.parametrize("seed", SEEDS)
-def test_an_assembly_upon_an_earlier_view_gives_the_same_bytes(seed: int) -> None:
+def test_an_assembly_upon_an_earlier_view_gives_the_same_bytes(seed: int, subjects: int) -> None:
     rng = random.Random(seed)
-    lanes = history(seed, subjects=3, events=200, partitions=1)
+    lanes = history(seed, subjects=subjects, events=200, partitions=1)
     fold = LogFold()
     views: dict[str, Any] = {}
     shown: dict[str, dict[str, bytes]] = {}
@@ -108,10 +119,30 @@ def test_an_assembly_upon_an_earlier_view_gives_the_same_bytes(seed: int) -> Non
             members = [
                 Member(name, str(held), part) for (name, held), part in fold.parts.items() if name == subject
             ]
-            partial = assemble(members, LABELS, 0, subject, views.get(subject))
+            partial = assemble(members, LABELS, 0, subject, views.get(subject), growing=True)
             views[subject] = partial.view
-            shown.setdefault(subject, {}).update(partial.sections)
+            shown[subject] = put_upon(shown.get(subject, {}), partial)
             assert shown[subject] == assemble(members, LABELS, 0, subject).sections
+
+
+def test_who_leaves_a_customer_takes_their_events_along_whatever_happens_at_once() -> None:
+    views = [
+        event("marketing.page_viewed", f"2026-03-01T10:0{minute}:00Z", subject=subject, page="/")
+        for minute, subject in enumerate(("web:1", "web:2", "web:1"))
+    ]
+    before, after = fold_whole([logged(*views[:2])]), fold_whole([logged(*views)])
+
+    def members(fold: LogFold, *subjects: str) -> list[Member]:
+        return [
+            Member(name, str(lane), part) for (name, lane), part in fold.parts.items() if name in subjects
+        ]
+
+    both = assemble(members(before, "web:1", "web:2"), LABELS, 1, "web:1", growing=True)
+    grown = assemble(members(after, "web:1", "web:2"), LABELS, 1, "web:1", both.view, growing=True)
+    assert grown.growth is not None and "timeline" not in grown.sections
+    both = assemble(members(before, "web:1", "web:2"), LABELS, 1, "web:1", growing=True)
+    alone = assemble(members(after, "web:1"), LABELS, 2, "web:1", both.view, growing=True)
+    assert put_upon(both.sections, alone) == assemble(members(after, "web:1"), LABELS, 2, "web:1").sections
 
 
 @pytest.mark.parametrize("seed", FOUND_SEEDS)

@@ -113,11 +113,11 @@ def test_what_parts_have_seen_joins_by_the_same_laws(seed: int, cuts: tuple[int,
     events = events_of(seed)
     low, high = sorted(1 + cut % (len(events) - 1) for cut in cuts)
     a, b, c = seen_after(events[:low]), seen_after(events[low - 1 : high]), seen_after(events[high - 1 :])
-    assert joined(a, b) == joined(b, a)
-    assert joined(joined(a, b), c) == joined(a, joined(b, c))
+    assert joined([a, b]) == joined([b, a])
+    assert joined([joined([a, b]), c]) == joined([a, joined([b, c])]) == joined([a, b, c])
     assert a.last_event_us == max(event.occurred_us for event in events[:low])
     assert (a.first_log_us, a.last_log_us) == (
         min(event.log_us for event in events[:low]),
         max(event.log_us for event in events[:low]),
     )
-    assert joined(seen_after(events[:low]), seen_after(events[low:])) == seen_after(events)
+    assert joined([seen_after(events[:low]), seen_after(events[low:])]) == seen_after(events)

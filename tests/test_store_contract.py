@@ -216,6 +216,27 @@ def test_changed_sections_go_upon_the_write_they_were_made_for_only(store: Store
     assert store.put_profiles([profile("0.1", "w.4", "v.1", sales=b"x")]) == ["older"]
 
 
+def test_a_timeline_grows_upon_the_write_it_was_made_for_only(store: Store, kept: Kept) -> None:
+    def grown(version: str, writer: str, base: str | None, entries: bytes, cut_bytes: int = 0) -> list[str]:
+        return store.put_profiles(
+            [profile(version, writer, base, sales=b"2")._replace(growth=(entries, cut_bytes))]
+        )
+
+    store.put_profiles([profile("0.1", "w.1", timeline=b'[{"a":1},{"b":22}]', sales=b"1")])
+    assert grown("0.2", "w.2", "w.1", b'{"d":4},{"c":3}') == ["newer"]
+    assert kept.profile("cus_1") == (
+        "0.2", "crm:1", "w.2", {"timeline": b'[{"d":4},{"c":3},{"a":1},{"b":22}]', "sales": b"2"}
+    )  # fmt: skip
+    assert grown("0.3", "w.3", "w.1", b'{"x":0}') == ["base"]
+    assert grown("0.2", "w.3", "w.2", b'{"x":0}') == ["equal"]
+    assert grown("0.3", "w.3", "w.2", b'{"x":0}', 100) == ["base"], "more than there is"
+    assert grown("0.3", "w.3", None, b'{"x":0}') == ["base"]
+    assert grown("0.3", "w.3", "w.2", b'{"e":5}', len(b',{"a":1},{"b":22}')) == ["newer"]
+    assert kept.profile("cus_1") == (
+        "0.3", "crm:1", "w.3", {"timeline": b'[{"e":5},{"d":4},{"c":3}]', "sales": b"2"}
+    )  # fmt: skip
+
+
 def test_two_founders_under_one_id_are_refused_loudly(store: Store, kept: Kept) -> None:
     store.put_profiles([profile("0.1", "w.1", sales=b"1")])
     with pytest.raises(StoreBroken, match="belongs to crm:1, not to crm:2"):

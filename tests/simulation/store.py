@@ -278,6 +278,12 @@ class SimulatedStore:
             if stored is None or stored.writer != one.base:
                 return "base"
             new = new._replace(sections={**stored.sections, **new.sections})
+        if one.growth is not None:
+            entries, cut_bytes = one.growth
+            kept = stored.sections["timeline"][1 : -1 - cut_bytes] if one.base else b""
+            if not kept:
+                return "base"
+            new.sections["timeline"] = b"[%b,%b]" % (entries, kept)
         self.shelf.values[key] = new
         return "newer"
 
