@@ -43,8 +43,8 @@ LOOK_EVERY_SECONDS = 0.001
 # Of how long the probes on their way have been waiting: looking every millisecond at hundreds that are late
 # would take the processor that they wait for.
 LOOK_SHARE = 0.02
-# Java compiles what a broker does most only after a while.
-WARM_UP_SECONDS = 5.0
+# Until then Java compiles what a broker does, with a fifth of a core.
+WARM_UP_SECONDS = 30.0
 # A probe that is not there by then counts as this late, and is said to be missing.
 PROBE_SECONDS_MAX = 10.0
 # Sources differ in this; scv's own default of 5 ms would be most of what is measured.

@@ -25,7 +25,7 @@ from faust.transport.drivers.aiokafka import (
 from mode.threads import WorkerThread
 
 from models.record import Lane
-from streams import lenient_records
+from streams import codecs, lenient_records
 
 # How long the broker may hold back an answer without records. Shorter than the idle interval of the
 # projector, so that a lane's end is known anew each time.
@@ -123,6 +123,7 @@ class ClientThread(AIOKafkaConsumerThread):
         limits: FetchLimits = transport.limits
         self._assignor = RoundRobinPartitionAssignor
         lenient_records.install()
+        codecs.install()
         return AIOKafkaConsumer(
             bootstrap_servers=server_list(transport.url, transport.default_port),
             client_id=conf.broker_client_id,
