@@ -61,7 +61,9 @@ class AcknowledgedProducer:
             "log_level": 2,
         }
         self._client = Producer(self._settings)
-        self._trouble, self._broken = "", False
+        # The client that has met a fatal error: it takes nothing any more.
+        self._broken: Producer | None = None
+        self._trouble = ""
         self._lanes: dict[str, int] = {}
         self._lanes_at = 0.0
         self._asking, self._renewing = threading.Lock(), threading.Lock()
@@ -94,7 +96,7 @@ class AcknowledgedProducer:
 
     def produce(self, topic: str, key: bytes, value: bytes) -> Place:
         """Hand over one record of a topic that exists, as `lanes` tells; returns at once."""
-        if self._broken:
+        if self._broken is self._client:
             self._begin_anew()
         place = Place()
         place.set_running_or_notify_cancel()
@@ -107,7 +109,6 @@ class AcknowledgedProducer:
                 # A retry that the broker took for a repeat of long ago: written, and nobody knows where.
                 place.set_exception(ProduceFailed(f"{topic}: written, but the broker does not say where"))
             else:
-                self._broken = self._broken or _is_fatal(error)
                 place.set_exception(ProduceFailed(self._told(topic, error.str())))
 
         try:
@@ -117,7 +118,6 @@ class AcknowledgedProducer:
                 ProduceFailed(self._told(topic, f"{BUFFER_RECORDS_MAX} records wait already"))
             )
         except KafkaException as refused:
-            self._broken = self._broken or _is_fatal(refused.args[0])
             place.set_exception(ProduceFailed(self._told(topic, refused.args[0].str())))
         return place
 
@@ -137,22 +137,24 @@ class AcknowledgedProducer:
 
     def _poll(self) -> None:
         while not self._ended.is_set():
+            client = self._client
             try:
-                self._client.poll(POLL_SECONDS)
+                client.poll(POLL_SECONDS)
             except KafkaException as fatal:
-                # So the client tells of a fatal error; whoever writes next begins anew.
-                self._note_trouble(fatal.args[0])
+                # So a client tells of a fatal error, and in no other way; whoever writes next begins anew.
+                self._broken, self._trouble = client, fatal.args[0].str()
 
     def _told(self, topic: str, reason: str) -> str:
         trouble = f" ({self._trouble})" if self._trouble else ""
         return f"{self.bootstrap}: {topic}: not acknowledged: {reason}{trouble}"
 
     def _begin_anew(self) -> None:
-        """Another client: one that has met a fatal error takes nothing any more, and loses what it held."""
+        """Another client: the broken one loses what it held, and says so to whoever wrote it."""
         with self._renewing:
-            if not self._broken:
+            broken = self._client
+            if self._broken is not broken:
                 return
-            broken, self._client, self._broken = self._client, Producer(self._settings), False
+            self._client = Producer(self._settings)
         broken.purge()
         deadline = time.monotonic() + REPORT_SECONDS_MAX
         while len(broken) and time.monotonic() < deadline:
@@ -160,10 +162,4 @@ class AcknowledgedProducer:
                 broken.poll(0.01)
 
     def _note_trouble(self, error: KafkaError) -> None:
-        self._broken = self._broken or _is_fatal(error)
         self._trouble = error.str()
-
-
-def _is_fatal(error: KafkaError) -> bool:
-    """Whether a client that says this will never write again; what it refuses later has the code alone."""
-    return error.fatal() or error.code() == KafkaError._FATAL

@@ -88,7 +88,8 @@ ALONE = Placed()
 class View:
     """What an assembly found out of a customer, so that the next one need not: facts and cuts per section.
 
-    `changed` has, per part, `Part.changed` as it was: equal numbers mean equal bytes.
+    `changed` has, per part, `Part.changed` as it was: equal numbers mean equal bytes. An assembly that raised
+    has used it up.
     """
 
     __slots__ = (
@@ -203,9 +204,9 @@ def _touched(members: Sequence[Member], view: View) -> tuple[set[int], list[tupl
             touched.update(compress(_PLACES, map(ne, before, changed)))
         else:
             continue
-        timeline = one.part.sections[_TIMELINE]
-        if timeline is not None:
-            longer.append((timeline, changed[_TIMELINE] - (before[_TIMELINE] if before else 0)))
+        added = changed[_TIMELINE] - (before[_TIMELINE] if before else 0)
+        if added:
+            longer.append((one.part.sections[_TIMELINE] or b"", added))
     for changed in gone.values():
         touched.update(compress(_PLACES, changed))
         longer.clear()
@@ -214,10 +215,8 @@ def _touched(members: Sequence[Member], view: View) -> tuple[set[int], list[tupl
 
 
 def _growth(longer: Sequence[tuple[bytes, int]], view: View) -> Growth | None:
-    """What is put in front of the timeline; None when it is written whole, or has not changed."""
-    if view.listed is None or not (longer := [one for one in longer if one[1]]):
-        return None
-    found = grown(view.listed, longer)
+    """What is put in front of the timeline; None when it is written whole."""
+    found = None if view.listed is None else grown(view.listed, longer)
     if found is None:
         return None
     growth, view.listed = found
@@ -240,8 +239,8 @@ def _section(
         view.identity = _around_subjects(_write(rendered.document))
     elif section.name != "summary":
         sections[section.name] = _write(rendered.document)
-        if place == _TIMELINE and growing:
-            view.listed = listed(states[0])
+        if place == _TIMELINE:
+            view.listed = listed(states[0]) if growing else None
     if rendered.truncated:
         view.truncated[place] = rendered.truncated
     else:

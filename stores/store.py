@@ -8,7 +8,7 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from models.record import Lane
@@ -132,8 +132,11 @@ class Store(Protocol):
     def parts(self, wanted: Sequence[tuple[Lane, str]]) -> list[bytes | None]:
         """The parts as they are now."""
 
-    def put_profiles(self, profiles: Sequence[ProfileWrite]) -> list[str]:
-        """Compare-and-set: `newer` (written), `equal`, `older`, or `base` (send all sections)."""
+    def put_profiles(self, profiles: Iterable[ProfileWrite]) -> list[str]:
+        """Compare-and-set: `newer` (written), `equal`, `older`, or `base` (send all sections).
+
+        Some are sent while the next ones are made: what makes them asks the store nothing.
+        """
 
     def place(self, memberships: Mapping[str, Membership], entries: Mapping[str, Entry]) -> None:
         """Write where subjects are and whom names lead to, each unless a later stamp is there."""

@@ -12,7 +12,7 @@ Invariants (L4):
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -113,6 +113,8 @@ class Assembler:
                 left = [subject for subject in left if subject not in assembled]
                 if not left:
                     break
+        # Once for all of them: an acknowledgement takes as long as assembling some dozens.
+        self.outlet.flush()
         while len(self._seen) > VIEWS_MAX:
             self._seen.popitem(last=False)
         return done
@@ -146,22 +148,10 @@ class Assembler:
         # An assembly brings the view up to date, so it is gone until the profile is written.
         waiting = [(customer, self._seen.pop(customer.founder, None)) for customer in customers]
         while waiting:
-            made = [
-                assemble(
-                    members[one.founder],
-                    self.labels,
-                    one.position,
-                    one.founder,
-                    seen.view if seen else None,
-                    one.placed,
-                    growing=True,
-                )
-                for one, seen in waiting
-            ]
-            writes = [self._write(profile, seen) for profile, (_, seen) in zip(made, waiting, strict=True)]
-            answers = self.store.put_profiles(writes)
+            made: list[tuple[Profile, ProfileWrite]] = []
+            answers = self.store.put_profiles(self._made(waiting, members, made))
             again = []
-            for (customer, seen), profile, write, answer in zip(waiting, made, writes, answers, strict=True):
+            for (customer, seen), (profile, write), answer in zip(waiting, made, answers, strict=True):
                 if answer == "base":
                     again.append((customer, None))
                 elif answer != "older":
@@ -175,6 +165,21 @@ class Assembler:
         self.point("after profile")
         self._side_effects(settled, unindexed)
         return settled
+
+    def _made(
+        self,
+        waiting: Sequence[tuple[Customer, Seen | None]],
+        members: Mapping[str, Sequence[Member]],
+        made: list[tuple[Profile, ProfileWrite]],
+    ) -> Iterator[ProfileWrite]:
+        """Assemble one after the other, while the store works at those before; each goes to `made`, too."""
+        for one, seen in waiting:
+            view = seen.view if seen else None
+            mine = members[one.founder]
+            profile = assemble(mine, self.labels, one.position, one.founder, view, one.placed, growing=True)
+            write = self._write(profile, seen)
+            made.append((profile, write))
+            yield write
 
     def _write(self, profile: Profile, seen: Seen | None) -> ProfileWrite:
         self._writes += 1
@@ -294,7 +299,6 @@ class Assembler:
         self.point("between indexes and notice")
         for one in profiles:
             self._notify(one.customer_id, one.version)
-        self.outlet.flush()
 
 
 def _shows(members: Sequence[Member], subject: str, marks: Mapping[Lane, int]) -> bool:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import gzip
 import sys
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -20,7 +21,15 @@ import aiokafka.record.default_records
 import lz4.frame
 import zstandard
 
-_decompressor = zstandard.ZstdDecompressor()
+
+class _OfThread(threading.local):
+    """Making one takes as long as aiokafka's function does, and two threads cannot share one."""
+
+    def __init__(self) -> None:
+        self.decompressor = zstandard.ZstdDecompressor()
+
+
+_mine = _OfThread()
 
 
 def lz4_frame(payload: bytes) -> bytes:
@@ -34,7 +43,7 @@ def lz4_frame(payload: bytes) -> bytes:
 
 def zstd_frame(payload: bytes) -> bytes:
     """What a zstd frame holds; it need not say how long that is: Java's does not."""
-    frame = _decompressor.decompressobj()
+    frame = _mine.decompressor.decompressobj()
     try:
         content = frame.decompress(payload)
     except zstandard.ZstdError:

@@ -9,7 +9,7 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -32,8 +32,9 @@ _read = msgspec.json.Decoder(_Meta).decode
 class RewritingStore(RedisStore):
     """A store in which a profile of an equal version is written all the same."""
 
-    def put_profiles(self, profiles: Sequence[ProfileWrite]) -> list[str]:
+    def put_profiles(self, profiles: Iterable[ProfileWrite]) -> list[str]:
         """Compare-and-set, as ever; where the version is equal, the whole profile again."""
+        profiles = list(profiles)
         answers = super().put_profiles(profiles)
         equal = [one for one, answer in zip(profiles, answers, strict=True) if answer == "equal"]
         # One that has moved on meanwhile is `older` now, and is read and assembled anew.

@@ -10,14 +10,15 @@ One thread works with a clock: the projector thread. Whoever reads `seconds` may
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from time import perf_counter
-from typing import Any
+from typing import Any, TypeVar
 
 from stores.store import ProfileWrite, Store
 from streams.assembler import Outlet
 
 WORKER, STORE, BROKER = "worker", "store", "broker"
+T = TypeVar("T")
 # Stage, and whose time it is.
 Charged = tuple[str, str]
 
@@ -78,6 +79,8 @@ class StageClock:
         )
         self._at = now()
         self._own = 0.0
+        # Of the call in progress, what the worker did itself.
+        self._lent = 0.0
         self._acknowledging = False
 
     def begin(self) -> None:
@@ -106,10 +109,21 @@ class StageClock:
                 found = charged
                 return answer
             finally:
+                lent, self._lent = self._lent, 0.0
                 self._at = self.now()
-                self.seconds[found] += self._at - began
+                self._own += lent
+                self.seconds[found] += self._at - began - lent
 
         return run
+
+    def lent(self, made: Iterable[T]) -> Iterator[T]:
+        """What a call takes one by one: making it is the worker's own time, not the call's."""
+        began = self.now()
+        for one in made:
+            self._lent += self.now() - began
+            yield one
+            began = self.now()
+        self._lent += self.now() - began
 
     def flushing(self, flush: Callable[[], None]) -> Callable[[], None]:
         """Waiting for acknowledgements, charged to what waits for them."""
@@ -133,7 +147,7 @@ class TimedStore:
     """A `Store` whose calls are charged to stages, and which counts the profiles that were written."""
 
     def __init__(self, store: Store, clock: StageClock) -> None:
-        self._store = store
+        self._store, self._clock = store, clock
         self.profiles_written = 0
         for name, stage in STAGE_OF_CALL.items():
             setattr(self, name, clock.timed((stage, STORE), getattr(store, name)))
@@ -143,8 +157,8 @@ class TimedStore:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
 
-    def _counted(self, profiles: Sequence[ProfileWrite]) -> list[str]:
-        answers: list[str] = self._put(profiles)
+    def _counted(self, profiles: Iterable[ProfileWrite]) -> list[str]:
+        answers: list[str] = self._put(self._clock.lent(profiles))
         self.profiles_written += answers.count("newer")
         return answers
 

@@ -11,16 +11,17 @@ import random
 from typing import Any
 
 import pytest
+from msgspec import structs
 
-from models.record import Record
+from models.record import Lane, Record
 from models.rules import IdentityRules, SubjectRule
 from projections.assembling import Member, Profile, assemble
-from projections.parts import pack
+from projections.parts import SECTIONS, pack
 from projections.reducers import Configuration
 from tests import oracle
 from tests.folding import LABELS, LogFold, fold_in_batches, fold_whole
 from tests.histories import history, shuffles
-from tests.told_by_hand import event, logged
+from tests.told_by_hand import ADA, event, logged
 
 # Each is a history of hundreds of records; the campaign has more.
 SEEDS = range(24)
@@ -143,6 +144,40 @@ def test_who_leaves_a_customer_takes_their_events_along_whatever_happens_at_once
     both = assemble(members(before, "web:1", "web:2"), LABELS, 1, "web:1", growing=True)
     alone = assemble(members(after, "web:1"), LABELS, 2, "web:1", both.view, growing=True)
     assert put_upon(both.sections, alone) == assemble(members(after, "web:1"), LABELS, 2, "web:1").sections
+
+
+def test_nothing_is_put_in_front_where_a_part_was_emptied_or_the_list_was_not_noted() -> None:
+    told = [
+        event("marketing.page_viewed", "2026-03-01T10:00:00Z", page="/"),
+        event("billing.payment_failed", "2026-03-01T10:01:00Z", code="card_expired"),
+        event("marketing.page_viewed", "2026-03-01T10:03:00Z", page="/"),
+        event("marketing.page_viewed", "2026-03-01T10:02:00Z", page="/late"),
+    ]
+
+    def members(count: int) -> list[Member]:
+        lanes: dict[Lane, list[Record]] = {}
+        for record in logged(*told[:count]):
+            lanes.setdefault(record.lane, []).append(record)
+        parts = fold_whole(lanes.values()).parts
+        return [Member(ADA, str(lane), part) for (_, lane), part in parts.items()]
+
+    def whole(parts: list[Member]) -> bytes:
+        return assemble(parts, LABELS, 0, ADA).sections["timeline"]
+
+    first = assemble(members(2), LABELS, 0, ADA, growing=True)
+    emptied = members(3)
+    [spoken] = [one for one in emptied if one.lane.startswith("billing")]
+    changed = [2 * at for at in spoken.part.changed]
+    emptied[emptied.index(spoken)] = spoken._replace(
+        part=structs.replace(spoken.part, revision=2, changed=changed, sections=[None] * len(SECTIONS))
+    )
+    then = assemble(emptied, LABELS, 0, ADA, first.view, growing=True)
+    assert then.growth is None and then.sections["timeline"] == whole(emptied)
+
+    first = assemble(members(2), LABELS, 0, ADA, growing=True)
+    third = assemble(members(3), LABELS, 0, ADA, first.view)
+    late = assemble(members(4), LABELS, 0, ADA, third.view, growing=True)
+    assert late.growth is None and late.sections["timeline"] == whole(members(4))
 
 
 @pytest.mark.parametrize("seed", FOUND_SEEDS)

@@ -6,6 +6,7 @@ A missing codec shows only at the first compressed batch, as an error that stops
 import asyncio
 import gzip
 import random
+from concurrent.futures import ThreadPoolExecutor
 
 import aiokafka
 import aiokafka.codec
@@ -97,6 +98,17 @@ def test_a_workers_codecs_unpack_what_aiokafkas_do(codec: str, content: bytes) -
             theirs(spoilt)
         with pytest.raises(said.type):
             unpack(spoilt)
+
+
+def test_two_threads_unpack_at_once() -> None:
+    contents = [random.Random(seed).randbytes(400_000) * 4 for seed in range(2)]
+    packed = [aiokafka.codec.zstd_encode(content) for content in contents]
+
+    def unpack(number: int) -> bool:
+        return all(codecs.zstd_frame(packed[number]) == contents[number] for _ in range(60))
+
+    with ThreadPoolExecutor(2) as threads:
+        assert list(threads.map(unpack, range(2))) == [True, True]
 
 
 @pytest.mark.parametrize("codec", ["gzip", "lz4", "zstd"])

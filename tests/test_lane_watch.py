@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from types import SimpleNamespace
 
 import pytest
@@ -104,6 +105,31 @@ def test_acknowledgements_before_the_commit_are_told_from_notices() -> None:
         flush()
         flush()
     assert spent(clock) == {ACKNOWLEDGE: 2, NOTIFY: 4}
+
+
+def test_what_is_made_while_a_call_takes_it_is_the_workers_own_work() -> None:
+    time = Time()
+    clock = StageClock(lambda: time.now)
+
+    def takes(made: Iterable[int]) -> list[int]:
+        taken = []
+        for one in made:
+            time.now += 10
+            taken.append(one)
+        time.now += 5
+        return taken
+
+    def making() -> Iterator[int]:
+        for one in range(3):
+            time.now += 1
+            yield one
+
+    put = clock.timed(("put", STORE), takes)
+    assert put(clock.lent(making())) == [0, 1, 2]
+    clock.point("after profile")
+    assert spent(clock) == {("put", STORE): 35, ("assemble", WORKER): 3}
+    assert put(clock.lent(iter(()))) == []
+    assert clock.seconds["put", STORE] == 40
 
 
 def test_a_point_that_nobody_knows_stops_nothing() -> None:

@@ -8,6 +8,7 @@ Guarantees:
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -214,6 +215,26 @@ def test_changed_sections_go_upon_the_write_they_were_made_for_only(store: Store
     # An order that is not newer says so, whatever its base.
     assert store.put_profiles([profile("0.2", "w.3", "v.1", sales=b"x")]) == ["equal"]
     assert store.put_profiles([profile("0.1", "w.4", "v.1", sales=b"x")]) == ["older"]
+
+
+def test_profiles_are_made_while_others_are_taken_and_one_that_fails_spoils_no_later_answer(
+    store: Store,
+) -> None:
+    def made(count: int, fails: bool) -> Iterator[ProfileWrite]:
+        for number in range(count):
+            yield profile("0.1", "w.1", meta=b"1")._replace(customer_id=f"cus_{number}")
+        if fails:
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        store.put_profiles(made(150, fails=True))
+    # The answers to what was sent are lost with the connection, and whoever asks next hears of it, once.
+    with contextlib.suppress(StoreAway):
+        store.lanes(["crm:1"])
+    assert [one.next_offset for one in store.checkpoints([SALES, BILLING])] == [None, None]
+    assert set(store.put_profiles(made(200, fails=False))) <= {"newer", "equal"}
+    assert store.put_profiles(made(200, fails=False)) == ["equal"] * 200
+    assert store.put_profiles(iter(())) == []
 
 
 def test_a_timeline_grows_upon_the_write_it_was_made_for_only(store: Store, kept: Kept) -> None:

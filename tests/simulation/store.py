@@ -10,7 +10,7 @@ All values are immutable, so that a snapshot is a copy of one dict.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from models.record import Lane
@@ -255,8 +255,9 @@ class SimulatedStore:
         calls = [lambda lane=lane, name=name: self.shelf.lane(lane).parts.get(name) for lane, name in wanted]
         return self._pipe("parts", calls)
 
-    def put_profiles(self, profiles: Sequence[ProfileWrite]) -> list[str]:
+    def put_profiles(self, profiles: Iterable[ProfileWrite]) -> list[str]:
         """Compare-and-set: `newer` (written), `equal`, `older`, or `base` (send all sections)."""
+        profiles = list(profiles)
         answers = self._pipe("put_profiles", [lambda one=one: self._put(one) for one in profiles])
         for one, answer in zip(profiles, answers, strict=True):
             if answer.startswith("founder"):
