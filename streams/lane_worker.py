@@ -213,6 +213,8 @@ class FoldingWorker:
             for prefix in share.prefixes:
                 known = self.cache.of(share.lane)
                 share.folded.append(self.folder.fold(share.lane, prefix, known, share.changed))
+                # On its way to the log while the next one is folded.
+                self._tell(share.folded[-1])
         self._acknowledge(shares)
         self.point("after link acknowledgement")
         committed = self._commit(shares)
@@ -250,11 +252,7 @@ class FoldingWorker:
         """Step 3: dead letters and link facts in the log, lanes and references known, before the commit."""
         folded = [(share.lane, one) for share in shares for one in share.folded]
         letters = [letter for _, one in folded for letter in one.dead_letters]
-        facts = [fact for _, one in folded for fact in one.facts]
-        for letter in letters:
-            self._bury(letter)
-        for fact in facts:
-            self._state(fact)
+        facts = sum(len(one.facts) for _, one in folded)
         subjects = [(subject, lane) for lane, one in folded for subject in one.new_subjects]
         references = [pair for _, one in folded for pair in one.references]
         if subjects or references:
@@ -262,7 +260,13 @@ class FoldingWorker:
         if letters or facts:
             self.outlet.flush()
         self.counters.count_letters(letters)
-        self.counters.link_facts += len(facts)
+        self.counters.link_facts += facts
+
+    def _tell(self, folded: Folded) -> None:
+        for letter in folded.dead_letters:
+            self._bury(letter)
+        for fact in folded.facts:
+            self._state(fact)
 
     def _bury(self, letter: DeadLetter) -> None:
         at = rfc3339(max(letter.timestamp_ms, 0) * 1_000)
