@@ -8,6 +8,7 @@ Guarantees:
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from collections.abc import Iterator
@@ -229,3 +230,21 @@ def prepare_when_it_answers(store: RedisStore) -> None:
             continue
         return
     raise AssertionError("the store never came back")
+
+
+def test_profiles_that_cannot_be_made_leave_one_connection_and_no_answers(
+    store: RedisStore, client: Any
+) -> None:
+    def made() -> Iterator[ProfileWrite]:
+        for number in range(200):
+            yield PROFILE._replace(customer_id=f"cus_{number}")
+        raise ZeroDivisionError
+
+    before = len(client.client_list())
+    for _ in range(3):
+        with pytest.raises((ZeroDivisionError, StoreAway)):
+            store.put_profiles(made())
+    with contextlib.suppress(StoreAway):
+        store.checkpoints([LANE])
+    assert [one.next_offset for one in store.checkpoints([LANE])] == [3]
+    assert len(client.client_list()) == before
